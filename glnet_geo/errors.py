@@ -1,0 +1,31 @@
+"""One exception tree.
+
+Every message says what is wrong, where, and what to do about it, in one line: the command line
+prints it as it is (`cli/main.py` is the one boundary) and exits with 1.
+"""
+
+from __future__ import annotations
+
+
+class GlnetGeoError(Exception):
+    """Something about the data, the files or the machine that the user can put right."""
+
+
+class RasterError(GlnetGeoError):
+    """A raster that cannot be read or does not fit what is asked of it."""
+
+
+class OutputError(GlnetGeoError):
+    """An output that exists already or cannot be written."""
+
+
+class ModelError(GlnetGeoError):
+    """A model file, model card or checkpoint that is missing, damaged or of another kind."""
+
+
+class DatasetError(GlnetGeoError):
+    """A dataset file, or an image or label raster that it names, that cannot be used."""
+
+
+class TrainingError(GlnetGeoError):
+    """A training run that cannot start, continue or be resumed."""

@@ -1,0 +1,113 @@
+"""Pixel and ground arithmetic without any I/O.
+
+Axis order is always (row, column) = (height, width) for pixels and (x, y) for the ground; the
+types below carry it, so that no function takes a bare tuple of two numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from affine import Affine
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A rectangle of pixels; the border pixels belong to it.
+
+    Attributes:
+        top: Row of the first line, in pixels of the array that the window lies in.
+        left: Column of the first pixel.
+        height: Lines, at least 1.
+        width: Pixels a line, at least 1.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise ValueError(f"a window needs at least one pixel, got {self.height}x{self.width}")
+
+    @property
+    def bottom(self) -> int:
+        """The first row below the window."""
+        return self.top + self.height
+
+    @property
+    def right(self) -> int:
+        """The first column right of the window."""
+        return self.left + self.width
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Index of the last two axes of an array in whose coordinates the window is given."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def contains(self, other: Window) -> bool:
+        """Whether every pixel of `other` lies in this window."""
+        return (
+            self.top <= other.top
+            and self.left <= other.left
+            and other.bottom <= self.bottom
+            and other.right <= self.right
+        )
+
+    def relative_to(self, outer: Window) -> Window:
+        """The same pixels in coordinates that start at the corner of `outer`."""
+        return Window(self.top - outer.top, self.left - outer.left, self.height, self.width)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where the pixels of a raster lie.
+
+    Attributes:
+        height: Rows.
+        width: Columns.
+        transform: From (column, row) of a pixel's corner to (x, y) in the CRS.
+        crs: The coordinate reference system as WKT2, or None where there is none.
+        linear_unit_m: Metres in a unit of the CRS; None for geographic CRSs and for none.
+    """
+
+    height: int
+    width: int
+    transform: Affine = Affine.identity()
+    crs: str | None = None
+    linear_unit_m: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise ValueError(f"a grid needs at least one pixel, got {self.height}x{self.width}")
+
+    @property
+    def window(self) -> Window:
+        """The whole grid as a window."""
+        return Window(0, 0, self.height, self.width)
+
+    @property
+    def is_georeferenced(self) -> bool:
+        """Whether the pixels have a place on the ground."""
+        return self.crs is not None
+
+    @property
+    def pixel_area_m2(self) -> float | None:
+        """Area of a pixel in square metres in the CRS's plane; None where it has no metres."""
+        if self.linear_unit_m is None:
+            return None
+        return abs(self.transform.determinant) * self.linear_unit_m**2
+
+    @property
+    def gsd_m(self) -> float | None:
+        """Ground sample distance in metres: the square root of a pixel's area."""
+        area = self.pixel_area_m2
+        return None if area is None else math.sqrt(area)
+
+    def rows(self, step: int) -> Iterator[Window]:
+        """Full-width windows of at most `step` rows, from the top."""
+        for top in range(0, self.height, step):
+            yield Window(top, 0, min(step, self.height - top), self.width)

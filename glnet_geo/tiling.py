@@ -1,0 +1,203 @@
+"""Which frames a scene has and which patches a frame has: pure integers.
+
+A *frame* is one GLNet image: a global view of all of it and full-resolution *patches* that cover
+it. A scene no larger than a frame is one frame; a larger one is covered by overlapping frames, each
+of which finishes its *core*. The arithmetic of patches and of crops of feature maps is that of
+the reference implementation (tests/data/reference/README.md, steps 3 and 4), half-to-even rounding
+included.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from glnet_geo.grid import Window
+
+MIN_PATCH_OVERLAP = 50
+"""Pixels that neighbouring patches share at least (the paper, section 4.1)."""
+
+MIN_FRAME_SCALE, MAX_FRAME_SCALE = 0.8, 1.25
+"""How far a frame may depart from the extent that a model was trained on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A part of a scene that the network sees at once.
+
+    Attributes:
+        read: The pixels that the network sees.
+        core: The pixels that the frame finishes; inside `read`. Cores partition the scene.
+    """
+
+    read: Window
+    core: Window
+
+    def __post_init__(self) -> None:
+        if not self.read.contains(self.core):
+            raise ValueError(f"core {self.core} reaches outside read {self.read}")
+
+
+@dataclass(frozen=True, slots=True)
+class PatchLayout:
+    """The patches of a frame.
+
+    Attributes:
+        height: Rows of the frame, at least `patch_size`.
+        width: Columns of the frame, at least `patch_size`.
+        patch_size: Side of a patch in pixels, above `MIN_PATCH_OVERLAP`.
+        tops: First row of each row of patches.
+        lefts: First column of each column of patches.
+    """
+
+    height: int
+    width: int
+    patch_size: int
+    tops: tuple[int, ...]
+    lefts: tuple[int, ...]
+
+    @classmethod
+    def cover(cls, height: int, width: int, patch_size: int) -> PatchLayout:
+        """Covers a frame with the reference's grid of patches.
+
+        Raises:
+            ValueError: The frame is smaller than a patch, or a patch no larger than the overlap.
+        """
+        tops = patch_starts(height, patch_size)
+        return cls(height, width, patch_size, tops, patch_starts(width, patch_size))
+
+    def __len__(self) -> int:
+        return len(self.tops) * len(self.lefts)
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The patches in frame pixels, row by row."""
+        size = self.patch_size
+        return tuple(Window(top, left, size, size) for top in self.tops for left in self.lefts)
+
+    @property
+    def redundancy(self) -> float:
+        """Patch pixels computed for each pixel of the frame."""
+        return len(self) * self.patch_size**2 / (self.height * self.width)
+
+    def crop(self, patch: Window, height: int, width: int) -> Window:
+        """Where a patch lies in a feature map of the whole frame.
+
+        Each of the four numbers is rounded on its own, as in the reference. Where that leads
+        past the border (a side of exactly twice the patch) the crop ends there.
+
+        Args:
+            patch: One of `windows`.
+            height: Rows of the feature map.
+            width: Columns of the feature map.
+        """
+        top = _round(patch.top / self.height * height)
+        left = _round(patch.left / self.width * width)
+        rows = max(_round(height * self.patch_size / self.height), 1)
+        columns = max(_round(width * self.patch_size / self.width), 1)
+        top, left = min(top, height - 1), min(left, width - 1)
+        return Window(top, left, min(rows, height - top), min(columns, width - left))
+
+
+def patch_starts(length: int, patch_size: int) -> tuple[int, ...]:
+    """First pixels of the patches along one axis; the last patch ends at the border.
+
+    Args:
+        length: Pixels along the axis, at least `patch_size`.
+        patch_size: Side of a patch in pixels, above `MIN_PATCH_OVERLAP`.
+
+    Raises:
+        ValueError: One of the two is too small.
+    """
+    if patch_size <= MIN_PATCH_OVERLAP:
+        raise ValueError(f"a patch must exceed {MIN_PATCH_OVERLAP} pixels, got {patch_size}")
+    if length < patch_size:
+        raise ValueError(f"{length} pixels are fewer than the patch's {patch_size}")
+    count = -(-length // patch_size)
+    if count == 1:
+        return (0,)
+    while patch_size - (length - patch_size) / (count - 1) < MIN_PATCH_OVERLAP:
+        count += 1
+    return tuple(_round(k * (length - patch_size) / (count - 1)) for k in range(count))
+
+
+def plan_frames(
+    height: int,
+    width: int,
+    extent: int,
+    overlap: int,
+    patch_size: int,
+    scales: tuple[float, float] = (MIN_FRAME_SCALE, MAX_FRAME_SCALE),
+) -> Iterator[Frame]:
+    """Covers a scene with overlapping frames of nearly the trained extent, row by row.
+
+    On each axis the extent is taken, within the given scales, that computes the fewest patch
+    pixels. A scene no larger than the largest frame may be a single one.
+
+    Args:
+        height: Rows of the scene.
+        width: Columns of the scene.
+        extent: Side of the frames that the model was trained on, in pixels.
+        overlap: Pixels that neighbouring frames share at least, below half of `extent`.
+        patch_size: Side of a patch in pixels.
+        scales: Smallest and largest frame as parts of `extent`.
+    """
+    sides = math.ceil(scales[0] * extent), math.floor(scales[1] * extent)
+    rows = _axis_frames(height, _axis_frame_size(height, sides, overlap, patch_size))
+    columns = _axis_frames(width, _axis_frame_size(width, sides, overlap, patch_size))
+    for row in rows:
+        for column in columns:
+            yield Frame(
+                Window(row.start, column.start, row.size, column.size),
+                Window(
+                    row.core_start,
+                    column.core_start,
+                    row.core_end - row.core_start,
+                    column.core_end - column.core_start,
+                ),
+            )
+
+
+class _AxisFrame(NamedTuple):
+    start: int
+    size: int
+    core_start: int
+    core_end: int
+
+
+def _axis_frames(length: int, size_and_count: tuple[int, int]) -> list[_AxisFrame]:
+    size, count = size_and_count
+    starts = [k * (length - size) // max(count - 1, 1) for k in range(count)]
+    # Neighbours meet in the middle of what they share, the farthest from either's border.
+    cuts = [(left + size + right) // 2 for left, right in pairwise(starts)]
+    bounds = pairwise([0, *cuts, length])
+    return [
+        _AxisFrame(start, size, *core_bounds)
+        for start, core_bounds in zip(starts, bounds, strict=True)
+    ]
+
+
+def _axis_frame_size(
+    length: int, sides: tuple[int, int], overlap: int, patch_size: int
+) -> tuple[int, int]:
+    """The size and number of frames along one axis with the fewest patch pixels."""
+    smallest, largest = sides
+    if length <= smallest:
+        return length, 1
+    fewest = 1 if length <= largest else -(-(length - overlap) // (largest - overlap))
+    candidates = []
+    # With a frame or two more than the fewest, frames are smaller and may need fewer patches.
+    for count in range(fewest, fewest + 3):
+        size = max(-(-(length + (count - 1) * overlap) // count), smallest)
+        patches = count * len(patch_starts(max(size, patch_size), patch_size))
+        candidates.append((patches, count, size))
+    _, count, size = min(candidates)
+    return size, count
+
+
+def _round(value: float) -> int:
+    """Half to even, as the reference's np.round."""
+    return round(value)

@@ -1,0 +1,62 @@
+"""The losses of the paper (sections 3.3 and 4.1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+IGNORED = 255
+"""Target value of pixels that count nowhere."""
+
+
+def focal_loss(logits: Tensor, target: Tensor, gamma: float = 3.0) -> Tensor:
+    """Mean focal loss over the pixels that are not ignored (Lin et al., ICCV 2017).
+
+    Args:
+        logits: N x K x H x W.
+        target: N x H x W, integer positions 0..K-1 or `IGNORED`.
+        gamma: Focusing exponent; 3 in the paper.
+
+    Returns:
+        A scalar; 0 where every pixel is ignored.
+    """
+    target = target.long()
+    counted = target != IGNORED
+    log_p = F.log_softmax(logits, 1).gather(1, target.where(counted, 0)[:, None])[:, 0]
+    # The reference's clamp of the probability to [1e-7, 1 - 1e-7].
+    p = log_p.exp().clamp(1e-7, 1 - 1e-7)
+    loss = -((1 - p) ** gamma) * p.log() * counted
+    return loss.sum() / counted.sum().clamp(min=1)
+
+
+def feature_regularization(local: Tensor, other: Tensor) -> Tensor:
+    """Mean squared distance of the local branch's last map from the global one's.
+
+    Args:
+        local: N x C x H x W.
+        other: The global map under the same patches, resized to the same shape.
+    """
+    return F.mse_loss(local, other)
+
+
+FEATURE_WEIGHT = 0.15
+"""Weight of `feature_regularization` (the paper's lambda)."""
+
+
+def downsample_labels(labels: Tensor, height: int, width: int) -> Tensor:
+    """Nearest labels at another size, pixel centres as Pillow's NEAREST places them.
+
+    Args:
+        labels: N x H x W, integers.
+        height: Rows of the result.
+        width: Columns of the result.
+    """
+    rows = _nearest(labels.shape[-2], height, labels.device)
+    columns = _nearest(labels.shape[-1], width, labels.device)
+    return labels[..., rows[:, None], columns[None, :]]
+
+
+def _nearest(length: int, size: int, device: torch.device) -> Tensor:
+    centres = (torch.arange(size, device=device, dtype=torch.float64) + 0.5) * (length / size)
+    return centres.floor().long().clamp(max=length - 1)

@@ -1,0 +1,168 @@
+"""The losses of the three training stages, exactly as the reference computes them.
+
+Stage 1 trains the global branch alone, stage 2 the local branch beside the frozen global one,
+stage 3 a second global branch that is fed by the frozen local one. The functions run backward
+themselves, part by part, so that gradients add up over parts that never live at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from glnet_geo.models.fpn import Decoded
+from glnet_geo.models.glnet import Form, GLNet, features_under, local_maps
+from glnet_geo.models.losses import FEATURE_WEIGHT, feature_regularization, focal_loss
+from glnet_geo.models.sharing import FramePatch, Merging
+from glnet_geo.tiling import PatchLayout
+
+STAGES = (Form.GLOBAL, Form.GLOBAL_TO_LOCAL, Form.BOTH_WAYS)
+"""The stages in order, each named by the form that it completes."""
+
+
+@dataclass(frozen=True, slots=True)
+class PatchBatch:
+    """Patches that run together.
+
+    Attributes:
+        pixels: P x bands x p x p, normalised.
+        target: P x p/4 x p/4, positions of classes or `losses.IGNORED`.
+        patches: Which frame and place each patch has.
+    """
+
+    pixels: Tensor
+    target: Tensor
+    patches: Sequence[FramePatch]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalLosses:
+    """The parts of a batch's loss in stage 2.
+
+    Attributes:
+        local: Focal loss of the local branch's own logits.
+        joint: Focal loss of the ensemble's logits.
+        regularization: Mean squared distance of the last maps, not weighted.
+    """
+
+    local: float
+    joint: float
+    regularization: float
+
+    @property
+    def total(self) -> float:
+        """What was minimised."""
+        return self.local + self.joint + FEATURE_WEIGHT * self.regularization
+
+
+def trained_modules(net: GLNet, stage: Form) -> list[nn.Module]:
+    """The parts of the model that a stage trains."""
+    assert net.local is not None and net.feedback is not None and net.ensemble is not None
+    if stage is Form.GLOBAL:
+        return [net.context]
+    return [net.local if stage is Form.GLOBAL_TO_LOCAL else net.feedback, net.ensemble]
+
+
+def prepare_stage(net: GLNet, stage: Form) -> list[nn.Parameter]:
+    """Freezes what a stage does not train, batch statistics included.
+
+    Returns:
+        The parameters to optimise.
+    """
+    net.eval().requires_grad_(False)
+    modules = trained_modules(net, stage)
+    for module in modules:
+        module.train().requires_grad_(True)
+    return [parameter for module in modules for parameter in module.parameters()]
+
+
+def global_step(net: GLNet, views: Tensor, target: Tensor) -> float:
+    """Stage 1: backward of the global branch's loss on a batch of frames.
+
+    Args:
+        net: The networks, after `prepare_stage`.
+        views: B x bands x g x g, normalised: frames, small.
+        target: B x g/4 x g/4, positions of classes or `losses.IGNORED`.
+    """
+    loss = focal_loss(net.context(views).logits, target)
+    loss.backward()
+    return loss.item()
+
+
+def local_step(net: GLNet, context: Decoded, batch: PatchBatch, layout: PatchLayout) -> LocalLosses:
+    """Stage 2: backward of the local branch's loss on a batch of patches.
+
+    Args:
+        net: The networks, after `prepare_stage`.
+        context: What `net.context` makes of the frames, without gradients.
+        batch: Patches of those frames.
+        layout: The patches of every frame.
+    """
+    assert net.local is not None and net.ensemble is not None
+    local = local_maps(net.local, batch.pixels, context.stages, layout, batch.patches)
+    other = features_under(context.features, layout, batch.patches, like=local.features)
+    joint = focal_loss(net.ensemble(torch.cat([local.features, other], 1)), batch.target)
+    own = focal_loss(local.logits, batch.target)
+    regularization = feature_regularization(local.features, other)
+    (own + joint + FEATURE_WEIGHT * regularization).backward()
+    return LocalLosses(own.item(), joint.item(), regularization.item())
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackLosses:
+    """The parts of a batch's loss in stage 3.
+
+    Attributes:
+        whole: Focal loss of the second global branch's logits.
+        joint: Focal losses of the ensemble's logits, one for each batch of patches.
+    """
+
+    whole: float
+    joint: tuple[float, ...]
+
+    @property
+    def total(self) -> float:
+        """What was minimised."""
+        return self.whole + sum(self.joint)
+
+
+def feedback_step(
+    net: GLNet,
+    views: Tensor,
+    target: Tensor,
+    batches: Iterable[PatchBatch],
+    layout: PatchLayout,
+) -> FeedbackLosses:
+    """Stage 3: backward of the second global branch's loss on a batch of frames.
+
+    Args:
+        net: The networks, after `prepare_stage`.
+        views: B x bands x g x g, normalised: frames, small.
+        target: B x g/4 x g/4, positions of classes or `losses.IGNORED`.
+        batches: All patches of all frames.
+        layout: The patches of every frame.
+    """
+    assert net.local is not None and net.feedback is not None and net.ensemble is not None
+    kept = []
+    with torch.no_grad():
+        context: Decoded = net.context(views)
+        merging = Merging(context.stages, layout)
+        for batch in batches:
+            local = local_maps(net.local, batch.pixels, context.stages, layout, batch.patches)
+            merging.add(local.stages, batch.patches)
+            kept.append((local.features, batch))
+    fed: Decoded = net.feedback(views, merging.mean())
+    whole = focal_loss(fed.logits, target)
+    # The ensemble's gradients gather in a leaf, so that the branch is run backward only once.
+    features = fed.features.detach().requires_grad_()
+    joint = []
+    for own, batch in kept:
+        other = features_under(features, layout, batch.patches, like=own)
+        loss = focal_loss(net.ensemble(torch.cat([own, other], 1)), batch.target)
+        loss.backward()
+        joint.append(loss.item())
+    torch.autograd.backward([whole, fed.features], [torch.ones_like(whole), features.grad])
+    return FeedbackLosses(whole.item(), tuple(joint))
