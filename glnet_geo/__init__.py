@@ -1,1 +1,72 @@
-"""Land-cover maps from satellite and aerial scenes of any size with GLNet."""
+"""Land-cover maps from satellite and aerial scenes of any size with GLNet.
+
+The layers, from the bottom up; a module imports from its own floor downwards only:
+
+    grid, legend, errors, outputs, sidecar     values and files, no rasters, no torch
+    tiling, metrics, models                    integers, scores, networks
+    raster, radiometry, checkpoint, datasets   what is read and written
+    prediction, training                       a scene through a model, a model from scenes
+    fitting, demonstration                     whole jobs of several of these
+    cli                                        Click and nothing else
+
+Public names are imported when they are first used, so that `import glnet_geo` stays light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from glnet_geo.checkpoint import ModelCard, load_model, read_card
+    from glnet_geo.demonstration import run_demo
+    from glnet_geo.errors import GlnetGeoError
+    from glnet_geo.fitting import fit
+    from glnet_geo.importing import import_checkpoints
+    from glnet_geo.legend import LandCover, Legend
+    from glnet_geo.prediction import MapSummary, predict
+
+_HOMES = {
+    "GlnetGeoError": "errors",
+    "LandCover": "legend",
+    "Legend": "legend",
+    "MapSummary": "prediction",
+    "ModelCard": "checkpoint",
+    "fit": "fitting",
+    "import_checkpoints": "importing",
+    "load_model": "checkpoint",
+    "predict": "prediction",
+    "read_card": "checkpoint",
+    "run_demo": "demonstration",
+}
+
+__all__ = [
+    "GlnetGeoError",
+    "LandCover",
+    "Legend",
+    "MapSummary",
+    "ModelCard",
+    "fit",
+    "import_checkpoints",
+    "load_model",
+    "predict",
+    "read_card",
+    "run_demo",
+]
+
+_root = Path(__file__).parent.parent
+if (_root / "setup.cfg").is_file():
+    # setup.cfg maps `cli/` and `models/` of a checkout into this package. Where the checkout itself
+    # is on the path (`python -m pytest`), the mapping has to be made here.
+    __path__.append(str(_root))
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from affine import Affine
 
@@ -70,19 +70,38 @@ class Grid:
         height: Rows.
         width: Columns.
         transform: From (column, row) of a pixel's corner to (x, y) in the CRS.
-        crs: The coordinate reference system as WKT2, or None where there is none.
-        linear_unit_m: Metres in a unit of the CRS; None for geographic CRSs and for none.
+        crs: The coordinate reference system, as WKT2 where it was read from a file; None where
+            there is none.
+        pixel_area_m2: Area of a pixel on the ground in square metres; None without a CRS. The mean
+            over the grid where a pixel's area depends on its place.
     """
 
     height: int
     width: int
-    transform: Affine = Affine.identity()
+    transform: Affine = field(default_factory=Affine.identity)
     crs: str | None = None
-    linear_unit_m: float | None = None
+    pixel_area_m2: float | None = None
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
             raise ValueError(f"a grid needs at least one pixel, got {self.height}x{self.width}")
+
+    @classmethod
+    def north_up(
+        cls, height: int, width: int, left: float, top: float, pixel_m: float, crs: str
+    ) -> Grid:
+        """A grid of square pixels in a projected CRS in metres.
+
+        Args:
+            height: Rows.
+            width: Columns.
+            left: x of the upper left corner in metres.
+            top: y of the upper left corner in metres.
+            pixel_m: Side of a pixel in metres.
+            crs: The CRS.
+        """
+        transform = Affine(pixel_m, 0, left, 0, -pixel_m, top)
+        return cls(height, width, transform, crs, pixel_m**2)
 
     @property
     def window(self) -> Window:
@@ -95,17 +114,16 @@ class Grid:
         return self.crs is not None
 
     @property
-    def pixel_area_m2(self) -> float | None:
-        """Area of a pixel in square metres in the CRS's plane; None where it has no metres."""
-        if self.linear_unit_m is None:
-            return None
-        return abs(self.transform.determinant) * self.linear_unit_m**2
-
-    @property
     def gsd_m(self) -> float | None:
         """Ground sample distance in metres: the square root of a pixel's area."""
-        area = self.pixel_area_m2
-        return None if area is None else math.sqrt(area)
+        return None if self.pixel_area_m2 is None else math.sqrt(self.pixel_area_m2)
+
+    def crop(self, window: Window) -> Grid:
+        """The grid of the pixels in a window."""
+        corner = Affine.translation(window.left, window.top)
+        return Grid(
+            window.height, window.width, self.transform @ corner, self.crs, self.pixel_area_m2
+        )
 
     def rows(self, step: int) -> Iterator[Window]:
         """Full-width windows of at most `step` rows, from the top."""

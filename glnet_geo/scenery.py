@@ -24,12 +24,10 @@ Colour = tuple[int, int, int]
 SHADOW = np.array([-0.72, -0.69])
 """Direction in which shadows fall, away from the sun."""
 
-_WHITE, _PAVING, _LAWN, _POOL = (238, 238, 236), (136, 133, 135), (84, 88, 66), (70, 150, 165)
-_ROOFS = np.array(
-    [(236, 236, 234), (188, 187, 192), (140, 138, 142), (104, 102, 107), (178, 160, 138)]
-    + [(214, 212, 208), (118, 116, 120), (158, 152, 150), (88, 86, 92), (200, 112, 52)]
-)
-_ROOF_ODDS = np.array([0.16, 0.13, 0.15, 0.13, 0.07, 0.08, 0.12, 0.09, 0.055, 0.015])
+_WHITE, _PAVING, _LAWN, _POOL = (238, 238, 236), (136, 133, 135), (90, 94, 74), (70, 150, 165)
+_ROOF_GREYS = (236, 214, 188, 158, 140, 118, 104, 88)
+_ROOFS = np.array([*((v, v - 1, v + 2) for v in _ROOF_GREYS), (178, 160, 138), (182, 124, 86)])
+_ROOF_ODDS = np.array([0.16, 0.08, 0.13, 0.09, 0.15, 0.12, 0.13, 0.055, 0.07, 0.015])
 _CARS = np.array([(235, 236, 238), (190, 192, 196), (60, 60, 66), (40, 38, 42), (150, 60, 50)])
 
 
@@ -66,18 +64,22 @@ class Canvas:
         ImageDraw.Draw(self.picture).polygon(flat, fill=colour)
         ImageDraw.Draw(self.labels).polygon(flat, fill=land_cover)
 
-    def stroke(self, line: Points, width: float, colour: Colour, land_cover: int | None) -> None:
-        """Draws a line; without a class it is paint that leaves the labels alone."""
-        flat = line.ravel().tolist()
-        ImageDraw.Draw(self.picture).line(flat, colour, round(width), joint="curve")
-        if land_cover is not None:
-            ImageDraw.Draw(self.labels).line(flat, land_cover, round(width), joint="curve")
+    def paint(self, line: Points, colour: Colour) -> None:
+        """Draws a line one pixel wide that leaves the labels alone."""
+        ImageDraw.Draw(self.picture).line(line.ravel().tolist(), colour)
 
     def cover(self, where: Mask, colour: Colour | Image.Image, land_cover: int) -> None:
         """Covers the pixels of an H x W mask with a colour, or with those of a picture."""
         mask, frame = Image.fromarray(where.astype(np.uint8) * 255), (0, 0, *self.picture.size)
         self.picture.paste(colour, frame, mask)
         self.labels.paste(land_cover, frame, mask)
+
+    def land_cover(self, at: Points) -> int | None:
+        """The class at a point so far; None outside the scene."""
+        (width, height), x, y = self.labels.size, int(at[0]), int(at[1])
+        if not (0 <= x < width and 0 <= y < height):
+            return None
+        return int(np.asarray(self.labels.getpixel((x, y))))
 
     def raise_solids(self) -> None:
         """Draws what stands up, low things first, so that tall ones shade the roofs below."""
@@ -144,6 +146,20 @@ def jitter(rng: np.random.Generator, colour: npt.ArrayLike, spread: float) -> Co
     return red, green, blue
 
 
+def along_and_across(line: Points) -> tuple[Points, Points]:
+    """Unit vectors along a line and to one side of it, at each of its points."""
+    along = np.gradient(line, axis=0)
+    along /= np.hypot(along[:, :1], along[:, 1:])
+    return along, np.stack([-along[:, 1], along[:, 0]], axis=-1)
+
+
+def strip(line: Points, width: float) -> Points:
+    """The outline of a line of some width."""
+    # Pillow's own wide lines leave gaps between segments that hardly turn.
+    aside = along_and_across(line)[1] * (width / 2)
+    return np.concatenate([line + aside, (line - aside)[::-1]])
+
+
 def blob(rng: np.random.Generator, at: Points, radius: float) -> Points:
     """An irregular round outline, 8 x 2."""
     turns = np.arange(8) * (np.pi / 4)
@@ -153,7 +169,7 @@ def blob(rng: np.random.Generator, at: Points, radius: float) -> Points:
 
 def tree(rng: np.random.Generator, at: Points, radius: float) -> Iterator[Solid]:
     """A crown and its lit side."""
-    colour = jitter(rng, (50, 56, 48), 9)
+    colour = jitter(rng, (57, 62, 54), 10)
     yield Solid(blob(rng, at, radius), radius, radius * 1.3, colour, VEGETATION)
     lit, sunward = jitter(rng, np.add(colour, 30), 8), at - SHADOW * radius * 0.3
     yield Solid(blob(rng, sunward, radius * 0.55), radius + 0.1, 0, lit, VEGETATION)
@@ -190,9 +206,9 @@ def _house(
 def villa(rng: np.random.Generator, canvas: Canvas, plot: Plot) -> None:
     """A house in a paved or planted yard, sometimes with a pool."""
     width, depth = plot.width, plot.depth
-    yard = jitter(rng, np.add(_PAVING, rng.choice([0, 40])), 14)
+    yard = jitter(rng, np.add(_PAVING, rng.choice([-14, 26])), 14)
     canvas.fill(plot.box(0, 0, width, depth), yard, LAND)
-    if rng.random() < 0.45:
+    if rng.random() < 0.55:
         lawn = plot.box(0, depth * 0.32, width * rng.uniform(0.5, 0.9), depth * 0.28)
         canvas.fill(lawn, jitter(rng, _LAWN, 7), VEGETATION)
     if rng.random() < 0.16:
@@ -200,10 +216,10 @@ def villa(rng: np.random.Generator, canvas: Canvas, plot: Plot) -> None:
         canvas.fill(plot.box(x, y, 13, 9), jitter(rng, (190, 188, 186), 8), LAND)
         canvas.fill(plot.box(x, y, 10, 6), jitter(rng, _POOL, 8), WATER)
     wall = plot.box(0, 0, width, depth)
-    canvas.stroke(np.concatenate([wall, wall[:1]]), 1, jitter(rng, (196, 194, 194), 14), None)
+    canvas.paint(np.concatenate([wall, wall[:1]]), jitter(rng, (196, 194, 194), 14))
     house = rng.uniform(0.66, 0.84) * width, rng.uniform(0.54, 0.68) * depth
     canvas.solids.extend(_house(rng, plot, rng.normal(0, 0.04) * width, -0.1 * depth, *house))
-    for _ in range(int(rng.poisson(1.6))):
+    for _ in range(int(rng.poisson(2.6))):
         x = rng.choice([-0.45, 0.45, rng.uniform(-0.45, 0.45)]) * width
         at = plot.point(x, rng.choice([-0.46, 0.42]) * depth)
         canvas.solids.extend(tree(rng, at, rng.uniform(2.5, 5.5)))
@@ -220,6 +236,15 @@ def terrace(rng: np.random.Generator, canvas: Canvas, plot: Plot) -> None:
     canvas.solids.extend(_house(rng, plot, 0, -0.06 * plot.depth, *size))
 
 
+def garden(rng: np.random.Generator, canvas: Canvas, plot: Plot) -> None:
+    """A plot of lawn with trees."""
+    lawn = plot.box(0, 0, plot.width * 0.94, plot.depth * 0.94)
+    canvas.fill(lawn, jitter(rng, _LAWN, 6), VEGETATION)
+    for x, y in rng.uniform(-0.45, 0.45, (int(plot.width * plot.depth / 150), 2)):
+        at = plot.point(x * plot.width, y * plot.depth)
+        canvas.solids.extend(tree(rng, at, rng.uniform(2.5, 5)))
+
+
 def block(rng: np.random.Generator, canvas: Canvas, plot: Plot) -> None:
     """A tower on its podium, a row of halls, or a car park."""
     width, depth = plot.width, plot.depth
@@ -227,7 +252,7 @@ def block(rng: np.random.Generator, canvas: Canvas, plot: Plot) -> None:
     canvas.fill(plot.box(0, 0, width * 0.96, depth * 0.96), ground, LAND)
     if kind < 0.45:
         canvas.solids.extend(_tower(rng, plot))
-    elif kind < 0.75:
+    elif kind < 0.84:
         for x in (np.arange(3) - 1) * width * 0.29:
             roof, edge = _roof(rng), jitter(rng, _WHITE, 10)
             hall = plot.box(x, 0, width * 0.24, depth * rng.uniform(0.6, 0.8))

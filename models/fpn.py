@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,9 @@ class StageMaps:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> StageMaps:
         """Applies a function to each of the sixteen maps."""
-        return StageMaps(*((function(a), function(b), function(c), function(d)) for a, b, c, d in self))
+        return StageMaps(
+            *((function(a), function(b), function(c), function(d)) for a, b, c, d in self)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,7 @@ class FPN(nn.Module):
         for level in (1, 2, 3, 4):
             second = Smoothing(shared, widths.smooth, widths.activated)
             self.add_module(f"smooth{level}_2", second)
-        self.smooth: nn.Module | None = None
+        self.smooth: Smoothing | None = None
         if fused:
             self.smooth = Smoothing(2 * widths.features, widths.features, widths.activated)
         self.classify = nn.Conv2d(widths.features, n_classes, 3, padding=1)
@@ -137,10 +140,11 @@ class FPN(nn.Module):
             backbone: c2 to c5 of this branch, N x C x H x W each.
             other: The other branch's maps of the same ground, of any size; only when fused.
         """
-        lateral = self._top_down(_join(backbone, other and other.backbone))
-        smooth1 = self._smooth(1, _join(lateral, other and other.lateral))
-        smooth2 = self._smooth(2, _join(smooth1, other and other.smooth1))
-        joined = _join(smooth2, other and other.smooth2)
+        theirs: Iterator[Levels | None] = repeat(None) if other is None else iter(other)
+        lateral = self._top_down(_join(backbone, next(theirs)))
+        smooth1 = self._smooth(1, _join(lateral, next(theirs)))
+        smooth2 = self._smooth(2, _join(smooth1, next(theirs)))
+        joined = _join(smooth2, next(theirs))
         # Coarsest first, as the reference concatenates.
         features = torch.cat([resize_like(level, joined[0]) for level in reversed(joined)], 1)
         if self.smooth is not None:

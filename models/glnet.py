@@ -8,8 +8,9 @@ whose step numbers are given below. Nothing is kept between calls.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +46,7 @@ class Architecture:
     backbone: str
     n_classes: int
     form: Form = Form.BOTH_WAYS
-    widths: DecoderWidths = DecoderWidths()
+    widths: DecoderWidths = field(default_factory=DecoderWidths)
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
 
@@ -66,8 +67,9 @@ class Branch(nn.Module):
     def __init__(self, architecture: Architecture, fused: bool) -> None:
         super().__init__()
         self.backbone = BACKBONES[architecture.backbone](architecture.bands)
-        channels = BACKBONES[architecture.backbone].channels
-        self.decoder = FPN(channels, architecture.widths, architecture.n_classes, fused)
+        self.decoder = FPN(
+            self.backbone.channels, architecture.widths, architecture.n_classes, fused
+        )
 
     def forward(self, pixels: Tensor, other: StageMaps | None = None) -> Decoded:
         """Segments N x bands x H x W normalised pixels, given the other branch's maps if fused."""
@@ -102,12 +104,18 @@ class GLNet(nn.Module):
             nn.Conv2d(joined, architecture.n_classes, 3, padding=1) if has_local else None
         )
 
+    def to_channels_last(self, device: torch.device) -> Self:
+        """Moves the networks to a device, in the memory layout that convolutions like best."""
+        # torch's stubs do not know the keyword.
+        return self.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
     def normalize(self, pixels: Tensor) -> Tensor:
         """Scales N x bands x H x W pixels of 0-255 to what the backbones were trained on."""
         shape = (1, -1, 1, 1)
         mean = pixels.new_tensor(self.architecture.mean, dtype=torch.float32).view(shape)
         std = pixels.new_tensor(self.architecture.std, dtype=torch.float32).view(shape)
-        return pixels.float().div_(255).sub_(mean).div_(std)
+        scaled = pixels.float().div_(255).sub_(mean).div_(std)
+        return scaled.contiguous(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True, slots=True)

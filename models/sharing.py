@@ -84,7 +84,9 @@ class Merging:
         # Count and resizing both separate into rows and columns: no frame-sized image is needed.
         layout = self._layout
         rows = _axis_coverage(layout.tops, layout.patch_size, layout.height, like, like.shape[-2])
-        columns = _axis_coverage(layout.lefts, layout.patch_size, layout.width, like, like.shape[-1])
+        columns = _axis_coverage(
+            layout.lefts, layout.patch_size, layout.width, like, like.shape[-1]
+        )
         return rows[:, None] * columns[None, :]
 
 

@@ -88,7 +88,7 @@ def global_step(net: GLNet, views: Tensor, target: Tensor) -> float:
         target: B x g/4 x g/4, positions of classes or `losses.IGNORED`.
     """
     loss = focal_loss(net.context(views).logits, target)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     return loss.item()
 
 
@@ -107,7 +107,7 @@ def local_step(net: GLNet, context: Decoded, batch: PatchBatch, layout: PatchLay
     joint = focal_loss(net.ensemble(torch.cat([local.features, other], 1)), batch.target)
     own = focal_loss(local.logits, batch.target)
     regularization = feature_regularization(local.features, other)
-    (own + joint + FEATURE_WEIGHT * regularization).backward()
+    (own + joint + FEATURE_WEIGHT * regularization).backward()  # type: ignore[no-untyped-call]
     return LocalLosses(own.item(), joint.item(), regularization.item())
 
 
@@ -162,7 +162,46 @@ def feedback_step(
     for own, batch in kept:
         other = features_under(features, layout, batch.patches, like=own)
         loss = focal_loss(net.ensemble(torch.cat([own, other], 1)), batch.target)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         joint.append(loss.item())
     torch.autograd.backward([whole, fed.features], [torch.ones_like(whole), features.grad])
     return FeedbackLosses(whole.item(), tuple(joint))
+
+
+def warm_start(net: GLNet, stage: Form) -> None:
+    """Starts a stage's networks from the branch that is trained already.
+
+    A fused branch begins as the plain global one: the layers' own halves are copied, the halves
+    for the other branch's maps start at zero, and the last smoothing passes its own maps on. The
+    paper starts these layers afresh, which a long schedule can afford.
+    """
+    if stage is Form.GLOBAL:
+        return
+    branch = net.local if stage is Form.GLOBAL_TO_LOCAL else net.feedback
+    assert branch is not None and branch.decoder.smooth is not None and net.ensemble is not None
+    plain = net.context.state_dict()
+    with torch.no_grad():
+        for key, value in branch.state_dict().items():
+            source = plain.get(key)
+            if source is None:
+                continue
+            if source.shape == value.shape:
+                value.copy_(source)
+            else:
+                value.zero_()
+                value[:, : source.shape[1]].copy_(source)
+        _pass_own_maps_on(branch.decoder.smooth.weight)
+        if stage is Form.GLOBAL_TO_LOCAL:
+            head = plain["decoder.classify.weight"], plain["decoder.classify.bias"]
+            net.ensemble.load_state_dict(
+                {"weight": torch.cat([head[0]] * 2, 1) / 2, "bias": head[1]}
+            )
+
+
+def _pass_own_maps_on(weight: Tensor) -> None:
+    """Makes the fused smoothing of four levels, [own, other] each, return the own ones."""
+    nn.init.zeros_(weight)
+    per_level = weight.shape[0] // 4
+    for output in range(weight.shape[0]):
+        level, channel = divmod(output, per_level)
+        weight[output, 2 * per_level * level + channel, 1, 1] = 1

@@ -87,8 +87,11 @@ def run_step(mode: int):
 def own_keys(net, mode: int) -> dict[str, str]:
     """Our parameter by the reference's name, in the parts that stand for the trained model."""
     wholes = "feedback" if mode == 3 else "context"
-    named = [key for key, _ in net.named_parameters() if key.split(".")[0] in
-             (wholes, "local", "ensemble")]
+    named = [
+        key
+        for key, _ in net.named_parameters()
+        if key.split(".")[0] in (wholes, "local", "ensemble")
+    ]
     return {reference_key(key): key for key in named}
 
 

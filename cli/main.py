@@ -1,0 +1,99 @@
+"""The command group: lazy commands, logging, and the one place where errors become messages."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from importlib import import_module
+from importlib.metadata import version
+
+import click
+
+from glnet_geo.errors import GlnetGeoError
+
+_COMMANDS = {
+    "predict": "Scene -> class raster.",
+    "train": "Labelled scenes -> model file.",
+    "models": "List, show or import models.",
+    "demo": "The whole road on a scene that it makes.",
+}
+"""One line of help each: the command modules are imported only when they run."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which a newcomer meets them."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports a command, or None where there is none of that name."""
+        if cmd_name not in _COMMANDS:
+            return None
+        command = getattr(import_module(f"glnet_geo.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("glnet-geo"), prog_name="glnet-geo")
+def group() -> None:
+    """Land-cover maps from satellite and aerial scenes of any size."""
+
+
+class _Lines(logging.Formatter):
+    """`Warning: ...`, one line each."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{record.levelname.capitalize()}: {record.getMessage()}"
+
+
+def configure_logging(verbosity: int) -> None:
+    """Sends the library's messages to stderr.
+
+    Args:
+        verbosity: Below 0 only errors, 0 warnings, 1 information, 2 and above everything.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines())
+    logger = logging.getLogger("glnet_geo")
+    logger.handlers[:] = [handler]
+    levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
+    logger.setLevel(levels.get(verbosity, logging.DEBUG))
+
+
+def main() -> None:
+    """Runs the command line; exit codes as in `glnet-geo --help`'s documentation.
+
+    A problem that the user can mend is one line and 1, a usage error 2, an interruption 130. A bug
+    keeps its traceback.
+    """
+    configure_logging(0)
+    try:
+        code = group(prog_name="glnet-geo", auto_envvar_prefix="GLNET_GEO", standalone_mode=False)
+    except GlnetGeoError as error:
+        _fail(str(error), 1)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        _fail(error.format_message(), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("Interrupted.", 130)
+    except BrokenPipeError:
+        # Whoever read our output has enough; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"Error: {' '.join(message.split())}" if code != 130 else message, err=True)
+    sys.exit(code)

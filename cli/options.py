@@ -1,0 +1,137 @@
+"""Options that several commands share, and what turns their words into values."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from glnet_geo.cli.main import configure_logging
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+PATH = click.Path(path_type=Path)
+_LINE_EVERY_S = 30
+
+
+class IntegerList(click.ParamType[tuple[int, ...]]):
+    """Whole numbers above 0, separated by commas."""
+
+    name = "numbers"
+
+    def __init__(self, count: int | None = None) -> None:
+        self._count = count
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Reads `1,2,3`."""
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",")]
+        if not all(part.isdecimal() and int(part) > 0 for part in parts):
+            self.fail(f"{value!r} is not a list of whole numbers such as 1,2,3.", param, ctx)
+        if self._count is not None and len(parts) != self._count:
+            self.fail(f"{value!r} has {len(parts)} numbers; {self._count} are needed.", param, ctx)
+        return tuple(int(part) for part in parts)
+
+
+def output_option(what: str) -> Callable[[Command], Command]:
+    """`-o/--output`, required."""
+    return click.option("-o", "--output", type=PATH, required=True, help=f"{what} to write.")
+
+
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Replace an output that exists already."
+)
+device_option = click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print the summary as one JSON object on stdout."
+)
+
+
+def _set_verbosity(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    if value:
+        configure_logging(-1 if param.name == "quiet" else int(value))
+    return value
+
+
+def verbosity_options(command: Command) -> Command:
+    """`-q/--quiet` and `-v/--verbose`; commands get `quiet`."""
+    quiet = click.option(
+        "-q", "--quiet", is_flag=True, callback=_set_verbosity, help="Only errors."
+    )
+    verbose = click.option(
+        "-v",
+        "--verbose",
+        count=True,
+        callback=_set_verbosity,
+        expose_value=False,
+        help="More messages; twice for all.",
+    )
+    return quiet(verbose(command))
+
+
+@contextmanager
+def progress(label: str, unit: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Shows progress on stderr: a bar on a terminal, else a line every so often.
+
+    Args:
+        label: What is going on.
+        unit: What is counted.
+        quiet: Whether to show nothing.
+
+    Yields:
+        A function that takes what is done and what there is in all.
+    """
+    if quiet:
+        yield lambda done, total: None
+    elif sys.stderr.isatty():
+        with _bar(label, unit) as update:
+            yield update
+    else:
+        yield _Lines(label, unit)
+
+
+@contextmanager
+def _bar(label: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+class _Lines:
+    """Progress for logs: a plain line every so often."""
+
+    def __init__(self, label: str, unit: str) -> None:
+        self._label, self._unit = label, unit
+        self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._last >= _LINE_EVERY_S and done < total:
+            click.echo(f"{self._label}: {done} of {total} {self._unit}", err=True)
+            self._last = now

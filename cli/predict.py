@@ -1,0 +1,105 @@
+"""`glnet-geo predict`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from glnet_geo.cli.options import (
+    PATH,
+    IntegerList,
+    device_option,
+    json_option,
+    output_option,
+    overwrite_option,
+    progress,
+    verbosity_options,
+)
+from glnet_geo.modelzoo import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from glnet_geo.prediction import MapSummary
+
+
+@click.command()
+@click.argument("scene", type=PATH)
+@output_option("Class raster (GeoTIFF)")
+@click.option(
+    "--model",
+    default=DEFAULT_MODEL,
+    show_default=True,
+    metavar="NAME|FILE",
+    help="A bundled model (see glnet-geo models list) or a model file.",
+)
+@click.option(
+    "--bands",
+    type=IntegerList(),
+    help="Bands of the scene in the model's order, from 1, such as 4,3,2. "
+    "Default: red, green, blue where they are marked, else the first ones.",
+)
+@click.option(
+    "--reference",
+    is_flag=True,
+    help="Follow the reference implementation's arithmetic to the letter.",
+)
+@device_option
+@overwrite_option
+@json_option
+@verbosity_options
+def predict(
+    scene: Path,
+    output: Path,
+    model: str,
+    bands: tuple[int, ...] | None,
+    reference: bool,
+    device: str,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Map the land cover of SCENE, anything that GDAL opens.
+
+    The result is a cloud-optimized GeoTIFF on exactly the scene's grid: class ids with colours
+    and names, 255 where the scene has no data.
+    """
+    from glnet_geo.prediction import predict as predict_scene
+
+    with progress("Predicting", "frames", quiet) as report:
+        summary = predict_scene(
+            scene,
+            output,
+            model=model,
+            bands=bands,
+            device=device,
+            reference=reference,
+            overwrite=overwrite,
+            report=report,
+        )
+    if as_json:
+        click.echo(json.dumps(summary.to_dict(), ensure_ascii=False))
+    if not quiet:
+        click.echo(describe(summary), err=True)
+
+
+def describe(summary: MapSummary) -> str:
+    """The summary as a person pastes it into a mail."""
+    grid = summary.grid
+    gsd = f", {grid.gsd_m:.3g} m" if grid.gsd_m else ""
+    lines = [f"{summary.output}   {grid.width} x {grid.height} px{gsd}, model {summary.model}"]
+    width = max(len(land_cover.name) for land_cover in summary.legend.classes)
+    for land_cover in sorted(
+        summary.legend.classes, key=lambda one: -summary.pixels.get(one.id, 0)
+    ):
+        area, share = summary.area_ha(land_cover.id), summary.share(land_cover.id)
+        area_text = "" if area is None else f"{area:12,.1f} ha"
+        share_text = "-" if share is None else f"{100 * share:.1f} %"
+        lines.append(f"  {land_cover.name:<{width}}{area_text}{share_text:>10}")
+    megapixels = grid.height * grid.width / 1e6
+    lines.append(
+        f"  {megapixels:.1f} Mpx in {summary.seconds:.1f} s "
+        f"({summary.megapixels_per_second:.2g} Mpx/s)"
+    )
+    return "\n".join(lines)

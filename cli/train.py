@@ -1,0 +1,92 @@
+"""`glnet-geo train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from glnet_geo.cli.options import (
+    PATH,
+    IntegerList,
+    device_option,
+    output_option,
+    overwrite_option,
+    progress,
+    verbosity_options,
+)
+
+if TYPE_CHECKING:
+    from glnet_geo.training import Progress
+
+_ITERATIONS = (220, 420, 110)
+
+
+@click.command()
+@click.argument("dataset", type=PATH)
+@output_option("Model file (safetensors)")
+@click.option("--data", type=PATH, help="Folder that the dataset's paths start from.")
+@click.option(
+    "--iterations",
+    type=IntegerList(3),
+    default=_ITERATIONS,
+    show_default=",".join(map(str, _ITERATIONS)),
+    help="Steps of the three stages.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--licence", default="not stated", show_default=True, help="Licence of the weights.")
+@device_option
+@overwrite_option
+@click.option("--resume", is_flag=True, help="Continue an interrupted run.")
+@verbosity_options
+def train(
+    dataset: Path,
+    output: Path,
+    data: Path | None,
+    iterations: tuple[int, int, int],
+    seed: int,
+    licence: str,
+    device: str,
+    overwrite: bool,
+    resume: bool,
+    quiet: bool,
+) -> None:
+    """Train a model on the labelled scenes of DATASET, a TOML file.
+
+    The three stages run in turn: the global branch, the local one beside it, the global one again
+    with the local maps. The model is scored on the scenes with split = "val". An interrupted run
+    keeps its state beside the output; --resume continues it.
+    """
+    from glnet_geo.datasets import load_dataset
+    from glnet_geo.fitting import fit
+    from glnet_geo.training import Schedule
+
+    loaded = load_dataset(dataset, data)
+    is_reference = loaded.options.preset == "reference"
+    make_schedule = Schedule.reference if is_reference else Schedule
+    with progress("Training", "iterations", quiet) as show:
+        card = fit(
+            dataset,
+            output,
+            make_schedule(iterations, seed=seed),
+            data=data,
+            licence=licence,
+            device=device,
+            overwrite=overwrite,
+            resume=resume,
+            report=lambda at: show(*_position(at, iterations)),
+        )
+    if not quiet:
+        scores = card.scores
+        click.echo(f"{output}   {card.name} {card.version}, {len(card.legend)} classes", err=True)
+        if scores:
+            click.echo(f"  held out: {', '.join(scores['held_out'])}", err=True)
+            click.echo(f"  mean IoU {scores['mean_iou']}, accuracy {scores['accuracy']}", err=True)
+
+
+def _position(at: Progress, iterations: tuple[int, int, int]) -> tuple[int, int]:
+    from glnet_geo.models.stages import STAGES
+
+    before = sum(iterations[: STAGES.index(at.stage)])
+    return before + at.iteration, sum(iterations)

@@ -1,0 +1,199 @@
+"""The dataset file: a legend, scenes with their labels, and options of the model."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from glnet_geo.errors import DatasetError, GlnetGeoError
+from glnet_geo.legend import Legend, find_legend
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledScene:
+    """An image with its labels.
+
+    Attributes:
+        image: Anything that GDAL opens.
+        labels: A raster of the image's size: class ids, or colours of the legend.
+        split: One of `SPLITS`.
+        palette: Whether the labels are RGB colours of the legend instead of ids.
+        bands: Bands of the image, from 1; None for the model's default.
+        labels_map: Label values that mean another id.
+    """
+
+    image: Path
+    labels: Path
+    split: str
+    palette: bool = False
+    bands: tuple[int, ...] | None = None
+    labels_map: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """The `[model]` table: what may be chosen about the networks.
+
+    Attributes:
+        preset: "reference" for the paper's networks and schedule, or None.
+        backbone: Name of the backbone.
+        widths: Channels of the decoder: lateral and smooth.
+        activated: Batch norm and ReLU in the decoder.
+        frame: Side of a training frame in pixels.
+        patch_size: Side of a patch in pixels.
+        global_size: Side of the global view in pixels.
+        gsd: Ground sample distance in metres, or None to work in pixels.
+    """
+
+    backbone: str = "efficientnet_lite0"
+    widths: tuple[int, int] = (64, 16)
+    activated: bool = True
+    frame: int = 2448
+    patch_size: int = 544
+    global_size: int = 640
+    gsd: float | None = None
+    preset: str | None = None
+
+
+REFERENCE_OPTIONS = ModelOptions("resnet50", (256, 128), False, 2448, 508, 508, preset="reference")
+"""What `preset = "reference"` stands for: the paper's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A dataset file.
+
+    Attributes:
+        name: Its name.
+        legend: The classes.
+        scenes: Images with labels.
+        options: The `[model]` table.
+    """
+
+    name: str
+    legend: Legend
+    scenes: tuple[LabelledScene, ...]
+    options: ModelOptions
+
+    def split(self, name: str) -> tuple[LabelledScene, ...]:
+        """The scenes of one split."""
+        return tuple(scene for scene in self.scenes if scene.split == name)
+
+
+def load_dataset(path: Path, data: Path | None = None) -> Dataset:
+    """Reads a dataset file.
+
+    Args:
+        path: A TOML file.
+        data: What relative paths start from; None for the file's folder.
+
+    Raises:
+        DatasetError: The file, or an entry of it, cannot be used.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DatasetError(f"{path} does not exist.") from None
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read as TOML: {error}.") from None
+    folder = data or path.parent
+    try:
+        _refuse_unknown(table, {"name", "legend", "scenes", "model"}, "the dataset file")
+        name = _take(table, "name", str, "the dataset file")
+        legend = _legend(table.get("legend"), path.parent)
+        entries = _take(table, "scenes", list, "the dataset file")
+        scenes = tuple(_scene(entry, folder) for entry in entries)
+        options = _options(table.get("model", {}))
+    except GlnetGeoError as error:
+        raise DatasetError(f"{path}: {error}") from None
+    if not any(scene.split == "train" for scene in scenes):
+        raise DatasetError(f'{path}: no scene has split = "train".')
+    return Dataset(name, legend, scenes, options)
+
+
+def _legend(entry: Any, folder: Path) -> Legend:
+    if isinstance(entry, str):
+        return find_legend(entry, folder)
+    if isinstance(entry, dict):
+        return Legend.from_dict(entry)
+    raise DatasetError("legend is neither a name, a JSON file nor a table.")
+
+
+def _scene(entry: Any, folder: Path) -> LabelledScene:
+    if not isinstance(entry, dict):
+        raise DatasetError("scenes is not a list of tables ([[scenes]]).")
+    where = f"scene {entry.get('image', '?')}"
+    _refuse_unknown(entry, {f.name for f in fields(LabelledScene)}, where)
+    split = _take(entry, "split", str, where)
+    if split not in SPLITS:
+        raise DatasetError(f"{where} has split {split!r}; it is one of {', '.join(SPLITS)}.")
+    bands = entry.get("bands")
+    if bands is not None and not _whole_numbers(bands):
+        raise DatasetError(f"bands of {where} is not a list of whole numbers.")
+    labels_map = entry.get("labels_map", {})
+    if not isinstance(labels_map, dict) or not _ids(labels_map.values()):
+        raise DatasetError(f"labels_map of {where} is not a table of 0-255 = 0-255.")
+    if not all(key.isdecimal() and int(key) <= 255 for key in labels_map):
+        raise DatasetError(f"labels_map of {where} has a key outside 0-255.")
+    return LabelledScene(
+        folder / _take(entry, "image", str, where),
+        folder / _take(entry, "labels", str, where),
+        split,
+        bool(entry.get("palette", False)),
+        None if bands is None else tuple(bands),
+        {int(key): value for key, value in labels_map.items()},
+    )
+
+
+def _options(table: Any) -> ModelOptions:
+    if not isinstance(table, dict):
+        raise DatasetError("[model] is not a table.")
+    _refuse_unknown(table, {f.name for f in fields(ModelOptions)}, "[model]")
+    preset = table.get("preset")
+    if preset not in (None, "reference"):
+        raise DatasetError(f'[model] has preset {preset!r}; the only one is "reference".')
+    base = REFERENCE_OPTIONS if preset else ModelOptions()
+    values = {f.name: table.get(f.name, getattr(base, f.name)) for f in fields(ModelOptions)}
+    if not _whole_numbers(values["widths"]) or len(values["widths"]) != 2:
+        raise DatasetError("widths in [model] are two whole numbers: lateral and smooth.")
+    values["widths"] = tuple(values["widths"])
+    for name in ("frame", "patch_size", "global_size"):
+        if type(values[name]) is not int or values[name] < 64:
+            raise DatasetError(f"{name} in [model] is not a whole number of at least 64.")
+    if values["patch_size"] > values["frame"]:
+        raise DatasetError("patch_size in [model] exceeds frame.")
+    if values["gsd"] is not None and not (_is_number(values["gsd"]) and values["gsd"] > 0):
+        raise DatasetError("gsd in [model] is not a positive number of metres.")
+    if not isinstance(values["activated"], bool) or not isinstance(values["backbone"], str):
+        raise DatasetError("activated or backbone in [model] is of the wrong type.")
+    return ModelOptions(**values)
+
+
+def _refuse_unknown(table: Mapping[str, Any], known: set[str], where: str) -> None:
+    unknown = sorted(set(table) - known)
+    if unknown:
+        raise DatasetError(f"{where} has the unknown key {unknown[0]!r}.")
+
+
+def _take(table: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
+    value = table.get(key)
+    if not isinstance(value, kind):
+        raise DatasetError(f"{where} needs {key!r} ({kind.__name__}).")
+    return value
+
+
+def _whole_numbers(values: Iterable[Any]) -> bool:
+    return isinstance(values, Iterable) and all(type(value) is int for value in values)
+
+
+def _ids(values: Iterable[Any]) -> bool:
+    return all(type(value) is int and 0 <= value <= 255 for value in values)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)

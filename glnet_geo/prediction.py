@@ -1,0 +1,377 @@
+"""A scene through a segmenter, frame by frame, into a class raster."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from glnet_geo.checkpoint import ModelCard, load_model, model_hash, read_card
+from glnet_geo.errors import GlnetGeoError
+from glnet_geo.grid import Grid, Window
+from glnet_geo.legend import NODATA, Legend
+from glnet_geo.models.glnet import FrameLogits, GLNet, segment_frame
+from glnet_geo.models.sharing import FramePatch
+from glnet_geo.modelzoo import DEFAULT_MODEL, find_model
+from glnet_geo.outputs import check_output
+from glnet_geo.radiometry import find_stretch, shrink
+from glnet_geo.raster import Chip, SceneReader, class_map, gdal_environment
+from glnet_geo.tiling import (
+    MAX_FRAME_SCALE,
+    MIN_FRAME_SCALE,
+    Frame,
+    PatchLayout,
+    plan_frames,
+)
+
+MapScores = npt.NDArray[np.float32]
+"""K x H x W: the higher, the likelier."""
+
+
+class Segmenter(Protocol):
+    """What turns pixels into scores; the network is one, tests use others.
+
+    Attributes:
+        legend: The classes, in the order of the scores.
+    """
+
+    legend: Legend
+
+    def frames(self, grid: Grid) -> Sequence[Frame]:
+        """The frames that a scene is covered with; their cores partition it."""
+
+    def __call__(self, chip: Chip) -> MapScores:
+        """Scores K x H x W of a frame's uint8 pixels C x H x W."""
+
+
+class GLNetSegmenter:
+    """GLNet as a segmenter.
+
+    Args:
+        net: The networks, in eval mode.
+        card: Their card.
+        device: Where to run.
+        reference: Whether to follow the reference's arithmetic to the letter: frames of exactly
+            the trained extent, a square global view, logits enlarged by nearest neighbour and
+            summed where patches overlap, and classes predicted that the legend ignores.
+        batch_size: Patches that run at a time.
+    """
+
+    def __init__(
+        self,
+        net: GLNet,
+        card: ModelCard,
+        device: torch.device,
+        reference: bool = False,
+        batch_size: int = 2,
+    ) -> None:
+        self.legend = card.legend
+        self.n_bands = net.architecture.bands
+        self._net = net.to_channels_last(device)
+        self._card = card
+        self._device = device
+        self._reference = reference
+        self._batch_size = batch_size
+
+    def frames(self, grid: Grid) -> Sequence[Frame]:
+        """The frames that a scene is covered with, row by row."""
+        card = self._card
+        scales = (1.0, 1.0) if self._reference else (MIN_FRAME_SCALE, MAX_FRAME_SCALE)
+        sides = (grid.height, grid.width, card.frame, card.overlap, card.patch_size)
+        return list(plan_frames(*sides, scales))
+
+    def __call__(self, chip: Chip) -> MapScores:
+        """Scores K x H x W of a frame's uint8 pixels C x H x W.
+
+        Frames smaller than a patch are mirrored at their borders until they hold one.
+        """
+        height, width = chip.pixels.shape[1:]
+        size = self._card.patch_size
+        pixels = _mirror_to(chip.pixels, max(height, size), max(width, size))
+        layout = PatchLayout.cover(pixels.shape[1], pixels.shape[2], size)
+        frame = torch.from_numpy(pixels)
+
+        def read_patches(patches: Sequence[FramePatch]) -> Tensor:
+            windows = [(slice(None), *patch.window.slices) for patch in patches]
+            return self._to_network(torch.stack([frame[window] for window in windows]))
+
+        view = shrink(pixels, *self._view_size(layout))
+        logits = segment_frame(
+            self._net,
+            self._to_network(torch.from_numpy(view)[None]),
+            read_patches,
+            layout,
+            self._batch_size,
+        )
+        scores = self._merge(logits, layout)[:, :height, :width]
+        if not self._reference:
+            ignored = sorted(set(range(len(self.legend))) - set(self.legend.counted))
+            scores[ignored] = -np.inf
+        return scores
+
+    def _view_size(self, layout: PatchLayout) -> tuple[int, int]:
+        """Rows and columns of the global view.
+
+        A frame of another extent than the trained one is seen at the trained decimation, so that
+        the ground has the size that the global branch knows.
+        """
+        size, frame = self._card.global_size, self._card.frame
+        if self._reference:
+            return size, size
+        smallest = min(size, _MIN_VIEW)
+        height, width = (round(side * size / frame) for side in (layout.height, layout.width))
+        return max(height, smallest), max(width, smallest)
+
+    def _to_network(self, pixels: Tensor) -> Tensor:
+        return self._net.normalize(pixels.to(self._device, non_blocking=True))
+
+    def _merge(self, logits: FrameLogits, layout: PatchLayout) -> MapScores:
+        """The frame's scores from quarter-resolution logits."""
+        enlarge = _nearest if self._reference else _bilinear
+        if logits.patches is None:
+            whole = enlarge(logits.whole, layout.height, layout.width)[0]
+            return whole.cpu().numpy()
+        size = layout.patch_size
+        scores = torch.zeros(len(self.legend), layout.height, layout.width)
+        weight = None if self._reference else _taper(size)
+        total = torch.zeros(layout.height, layout.width)
+        for window, patch in zip(layout.windows, logits.patches, strict=True):
+            enlarged = enlarge(patch[None], size, size)[0].cpu()
+            place = window.slices
+            scores[(slice(None), *place)] += enlarged if weight is None else enlarged * weight
+            if weight is not None:
+                total[place] += weight
+        return (scores if weight is None else scores.div_(total)).numpy()
+
+
+_MIN_VIEW = 64  # pixels; two cells of the coarsest map
+
+
+def _nearest(logits: Tensor, height: int, width: int) -> Tensor:
+    return F.interpolate(logits, (height, width), mode="nearest")
+
+
+def _bilinear(logits: Tensor, height: int, width: int) -> Tensor:
+    return F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
+
+
+def _taper(size: int) -> Tensor:
+    """Weights that fall towards a patch's border but stay positive: size x size."""
+    steps = torch.arange(1, size + 1, dtype=torch.float32)
+    ramp = torch.minimum(steps, steps.flip(0)).clamp(max=_TAPER) / _TAPER
+    return ramp[:, None] * ramp[None, :]
+
+
+_TAPER = 48  # pixels; below the smallest overlap of two patches
+
+
+def _mirror_to(pixels: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
+    below, right = height - pixels.shape[1], width - pixels.shape[2]
+    if below == right == 0:
+        return pixels
+    return np.pad(pixels, ((0, 0), (0, below), (0, right)), mode="symmetric")
+
+
+@dataclass(frozen=True, slots=True)
+class MapSummary:
+    """What a finished prediction says of itself.
+
+    Attributes:
+        output: The class raster.
+        grid: Its grid.
+        legend: Its classes.
+        pixels: Pixels by class id; `NODATA` for those without data.
+        model: Name and version of the model.
+        seconds: Time taken, reading and writing included.
+    """
+
+    output: Path
+    grid: Grid
+    legend: Legend
+    pixels: Mapping[int, int]
+    model: str
+    seconds: float
+
+    @property
+    def megapixels_per_second(self) -> float:
+        """Pixels of the scene, data or not, in the time taken."""
+        return self.grid.height * self.grid.width / 1e6 / max(self.seconds, 1e-9)
+
+    def share(self, class_id: int) -> float | None:
+        """Share of a class in the pixels that have data, 0-1; None without any."""
+        with_data = sum(count for key, count in self.pixels.items() if key != NODATA)
+        return self.pixels.get(class_id, 0) / with_data if with_data else None
+
+    def area_ha(self, class_id: int) -> float | None:
+        """Area of a class in hectares; None without a CRS."""
+        area = self.grid.pixel_area_m2
+        return None if area is None else self.pixels.get(class_id, 0) * area / 1e4
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "output": str(self.output),
+            "width": self.grid.width,
+            "height": self.grid.height,
+            "gsd_m": self.grid.gsd_m,
+            "model": self.model,
+            "classes": [
+                {
+                    "id": c.id,
+                    "name": c.name,
+                    "pixels": self.pixels.get(c.id, 0),
+                    "share": self.share(c.id),
+                    "area_ha": self.area_ha(c.id),
+                }
+                for c in self.legend.classes
+            ],
+            "nodata_pixels": self.pixels.get(NODATA, 0),
+            "seconds": round(self.seconds, 3),
+            "megapixels_per_second": round(self.megapixels_per_second, 4),
+        }
+
+
+def map_scene(
+    scene: SceneReader,
+    segmenter: Segmenter,
+    write: Callable[[npt.NDArray[np.uint8], Window], None],
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Predicts a scene frame by frame.
+
+    Args:
+        scene: The open scene.
+        segmenter: What scores a frame.
+        write: Takes H x W class ids (`NODATA` where there is none) and their window; the windows
+            partition the scene.
+        report: Told the frames done and all frames.
+    """
+    stretch = find_stretch(scene)
+    frames = segmenter.frames(scene.grid)
+    ids = segmenter.legend.ids
+    for done, frame in enumerate(frames):
+        report(done, len(frames))
+        chip = scene.read(frame.read)
+        core = frame.core.relative_to(frame.read).slices
+        labels = np.full(chip.valid.shape, NODATA, np.uint8)[core]
+        if chip.valid[core].any():
+            pixels = _fill(stretch.apply(chip.pixels), chip.valid)
+            scores = segmenter(Chip(pixels, chip.valid, chip.grid))
+            labels = ids[scores[(slice(None), *core)].argmax(axis=0)]
+            labels[~chip.valid[core]] = NODATA
+        write(labels, frame.core)
+    report(len(frames), len(frames))
+
+
+def _fill(pixels: npt.NDArray[np.uint8], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """Puts the bands' medians where there is no data: black would spread into its neighbours."""
+    if valid.all():
+        return pixels
+    median = np.median(pixels[:, valid], axis=1).astype(np.uint8)
+    return np.where(valid, pixels, median[:, None, None])
+
+
+def choose_device(name: str) -> torch.device:
+    """A device by name; "auto" takes a GPU where there is one.
+
+    Raises:
+        GlnetGeoError: There is no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0][:100]
+        raise GlnetGeoError(f"Device {name!r} cannot be used here: {reason}") from None
+    return device
+
+
+def predict(
+    scene: Path,
+    output: Path,
+    *,
+    model: str = DEFAULT_MODEL,
+    bands: Sequence[int] | None = None,
+    device: str = "auto",
+    reference: bool = False,
+    overwrite: bool = False,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> MapSummary:
+    """Maps the land cover of a scene.
+
+    Writes a cloud-optimized GeoTIFF of class ids on exactly the scene's grid, 255 where the scene
+    has no data, with colours and class names.
+
+    Args:
+        scene: Anything that GDAL opens.
+        output: The class raster.
+        model: A bundled model's name, or a model file.
+        bands: Bands of the scene, from 1, in the model's order; None for red, green and blue, or
+            else the first ones.
+        device: "auto", "cpu", "cuda" and so on.
+        reference: Whether to follow the reference's arithmetic, see `GLNetSegmenter`.
+        overwrite: Whether an existing output may be replaced.
+        report: Told the frames done and all frames.
+
+    Raises:
+        GlnetGeoError: Something about scene, model, device or output stands in the way; nothing
+            is written then.
+    """
+    started = time.monotonic()
+    check_output(output, overwrite, (scene,))
+    model_file = find_model(model)
+    n_bands = read_card(model_file).architecture.bands
+    with gdal_environment(), SceneReader(scene, bands, n_bands) as reader:
+        net, card = load_model(model_file)
+        segmenter = GLNetSegmenter(net, card, choose_device(device), reference)
+        _warn(reader, card)
+        tags = {
+            "TIFFTAG_SOFTWARE": f"glnet-geo {version('glnet-geo')}",
+            "MODEL": f"{card.name} {card.version}",
+            "MODEL_SHA256": model_hash(model_file),
+            "MODEL_LICENCE": card.licence,
+            "BANDS": ",".join(map(str, reader.bands)),
+            "REFERENCE_ARITHMETIC": str(reference).lower(),
+        }
+        with class_map(output, reader.grid, card.legend, tags) as writer:
+            map_scene(reader, segmenter, writer.write, report)
+        return MapSummary(
+            output,
+            reader.grid,
+            card.legend,
+            {int(value): int(writer.counts[value]) for value in np.flatnonzero(writer.counts)},
+            f"{card.name} {card.version}",
+            time.monotonic() - started,
+        )
+
+
+def _warn(scene: SceneReader, card: ModelCard) -> None:
+    if not scene.grid.is_georeferenced:
+        _log.warning("%s has no CRS. The map lies on the same pixels, without one.", scene.path)
+    gsd = scene.grid.gsd_m
+    if gsd and card.gsd and not 1 / _GSD_RATIO < gsd / card.gsd < _GSD_RATIO:
+        _log.warning(
+            "%s has %.3g m pixels; the model '%s' was trained at %.3g m. Expect poor results.",
+            scene.path,
+            gsd,
+            card.name,
+            card.gsd,
+        )
+
+
+_GSD_RATIO = 1.5
+_log = logging.getLogger(__name__)

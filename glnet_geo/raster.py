@@ -1,0 +1,391 @@
+"""Rasters in, class maps out: the only raster I/O.
+
+Arrays are C x H x W, masks H x W with True where a pixel is valid.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import ColorInterp
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.shutil import copy as copy_raster
+from rasterio.warp import transform as warp
+from rasterio.windows import Window as RasterioWindow
+
+from glnet_geo.errors import OutputError, RasterError
+from glnet_geo.grid import Grid, Window
+from glnet_geo.legend import NODATA, Legend
+from glnet_geo.outputs import publish, working_folder
+from glnet_geo.sidecar import sidecar_path, sidecar_xml
+
+Pixels = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+
+_CACHE_MB = 256
+_BLOCK = 512  # pixels on a side of a tile of the output
+_WEB_MERCATOR = 3857
+_OUTLINE_STEPS = 64  # points on each side of the outline whose area is taken
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chip:
+    """Pixels with what belongs to them.
+
+    Attributes:
+        pixels: C x H x W.
+        valid: H x W, True where every band has data.
+        grid: Where the pixels lie.
+    """
+
+    pixels: Pixels
+    valid: Mask
+    grid: Grid
+
+    def __post_init__(self) -> None:
+        size = (self.grid.height, self.grid.width)
+        if self.pixels.shape[1:] != size or self.valid.shape != size:
+            raise ValueError(
+                f"pixels {self.pixels.shape} and mask {self.valid.shape} do not fit grid {size}"
+            )
+
+
+@contextmanager
+def gdal_environment(cache_mb: int = _CACHE_MB) -> Iterator[None]:
+    """GDAL's settings for a run: the default cache is a share of the machine's memory."""
+    with rasterio.Env(GDAL_CACHEMAX=cache_mb, GDAL_DISABLE_READDIR_ON_OPEN="FALSE"):
+        yield
+
+
+class SceneReader:
+    """An open scene, read window by window. Not to be shared between threads.
+
+    Args:
+        path: Anything that GDAL opens.
+        bands: Band numbers from 1, in the model's order; None for the bands that are marked red,
+            green and blue, or else the first `n_bands`.
+        n_bands: How many bands the model needs; None takes all.
+
+    Attributes:
+        path: As given.
+        grid: The scene's grid.
+        bands: The band numbers that are read.
+        dtype: Type of the pixels.
+
+    Raises:
+        RasterError: The file is missing, no raster, has too few bands, or only ground control
+            points or RPCs instead of a transform.
+    """
+
+    def __init__(
+        self, path: Path, bands: Sequence[int] | None = None, n_bands: int | None = None
+    ) -> None:
+        self.path = path
+        self._dataset = _open(path)
+        try:
+            self.grid = _grid(path, self._dataset)
+            self.bands = self._choose_bands(bands, n_bands)
+        except BaseException:
+            self._dataset.close()
+            raise
+        self.dtype = np.result_type(*(self._dataset.dtypes[band - 1] for band in self.bands))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._dataset.close()
+
+    def read(self, window: Window) -> Chip:
+        """Reads a window of the grid at full resolution.
+
+        Raises:
+            RasterError: The file is damaged or has vanished.
+        """
+        pixels, valid = self._read(window, window.height, window.width)
+        return Chip(pixels, valid, self.grid.crop(window))
+
+    def sample(self, side: int) -> Pixels:
+        """Valid pixels from all over the scene, every so many in both directions.
+
+        Args:
+            side: Pixels on the longer side of the decimated scene, at most.
+
+        Returns:
+            C x N.
+        """
+        decimation = max(self.grid.height, self.grid.width, side) / side
+        height = max(round(self.grid.height / decimation), 1)
+        width = max(round(self.grid.width / decimation), 1)
+        pixels, valid = self._read(self.grid.window, height, width)
+        return pixels[:, valid]
+
+    def _read(self, window: Window, height: int, width: int) -> tuple[Pixels, Mask]:
+        box = RasterioWindow(window.left, window.top, window.width, window.height)
+        shape = (len(self.bands), height, width)
+        try:
+            pixels = self._dataset.read(self.bands, window=box, out_shape=shape)
+            masks = self._dataset.read_masks(self.bands, window=box, out_shape=shape)
+        except RasterioError as error:
+            raise RasterError(f"{self.path} cannot be read: {_reason(error)}.") from error
+        valid = (masks > 0).all(axis=0)
+        if np.issubdtype(pixels.dtype, np.floating):
+            valid &= np.isfinite(pixels).all(axis=0)
+        return pixels, valid
+
+    def _choose_bands(self, bands: Sequence[int] | None, n_bands: int | None) -> tuple[int, ...]:
+        count = self._dataset.count
+        if bands is None:
+            bands = self._default_bands(n_bands)
+        if n_bands is not None and len(bands) != n_bands:
+            raise RasterError(
+                f"{self.path} has {_plural(count, 'band')}, {_plural(len(bands), 'band')} of them "
+                f"chosen; the model needs {n_bands}. Choose bands with --bands, or another model: "
+                "glnet-geo models list"
+            )
+        missing = [band for band in bands if not 1 <= band <= count]
+        if missing:
+            raise RasterError(
+                f"{self.path} has no band {missing[0]}: it has {_plural(count, 'band')}. "
+                "Choose others with --bands."
+            )
+        return tuple(bands)
+
+    def _default_bands(self, n_bands: int | None) -> tuple[int, ...]:
+        marks = list(self._dataset.colorinterp)
+        usable = [k for k, mark in enumerate(marks, 1) if mark is not ColorInterp.alpha]
+        if n_bands is None:
+            return tuple(usable)
+        primary = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+        if n_bands == 3 and all(marks.count(color) == 1 for color in primary):
+            return tuple(marks.index(color) + 1 for color in primary)
+        return tuple(usable[:n_bands])
+
+
+def read_classes(path: Path) -> npt.NDArray[np.uint8]:
+    """A whole class raster, H x W; for those that fit in memory."""
+    with SceneReader(path, n_bands=1) as reader:
+        labels: npt.NDArray[np.uint8] = reader.read(reader.grid.window).pixels[0]
+        return labels
+
+
+def write_scene(path: Path, pixels: npt.NDArray[np.uint8], grid: Grid) -> None:
+    """Writes an RGB scene as a tiled GeoTIFF, whole or not at all.
+
+    Args:
+        path: The output; an existing file is replaced.
+        pixels: 3 x H x W.
+        grid: Its grid.
+
+    Raises:
+        OutputError: The disk is full or the output cannot be replaced.
+    """
+    profile = {**_profile(grid), "count": 3, "photometric": "RGB", "predictor": 2}
+    with working_folder(path) as folder:
+        finished = folder / "finished"
+        try:
+            with rasterio.open(finished, "w", **profile) as dataset:
+                dataset.write(pixels)
+        except (RasterioError, CPLE_BaseError) as error:
+            raise OutputError(f"{path} cannot be written: {_reason(error)}.") from error
+        publish(finished, path)
+
+
+class ClassMapWriter:
+    """A class raster in the making; made by `class_map`.
+
+    Attributes:
+        counts: Pixels written so far by class id, 256 of them; `NODATA` is the last.
+    """
+
+    def __init__(self, path: Path, grid: Grid, legend: Legend, tags: Mapping[str, str]) -> None:
+        self.counts: npt.NDArray[np.int64] = np.zeros(256, np.int64)
+        with _quiet():
+            self._dataset = rasterio.open(path, "w", **_profile(grid), nodata=NODATA)
+        colors = {c.id: (*c.rgb, 255) for c in legend.classes}
+        self._dataset.write_colormap(1, {**colors, NODATA: (255, 255, 255, 0)})
+        self._dataset.set_band_description(1, "land cover")
+        self._dataset.update_tags(**tags, **{f"CLASS_{c.id}": c.name for c in legend.classes})
+
+    def write(self, labels: npt.NDArray[np.uint8], window: Window) -> None:
+        """Writes H x W class ids (`NODATA` where there is nothing) into a window."""
+        box = RasterioWindow(window.left, window.top, window.width, window.height)
+        self._dataset.write(labels, 1, window=box)
+        self.counts += np.bincount(labels.ravel(), minlength=256)
+
+    def close(self) -> None:
+        """Flushes what is written."""
+        self._dataset.close()
+
+
+@contextmanager
+def class_map(
+    path: Path, grid: Grid, legend: Legend, tags: Mapping[str, str]
+) -> Iterator[ClassMapWriter]:
+    """Writes a class raster as a cloud-optimized GeoTIFF, whole or not at all.
+
+    The raster has nodata 255, a colour table, the classes' names in its tags and, for GDAL and
+    QGIS, in an `.aux.xml` beside it. When the block ends without an error the file takes its place;
+    an existing one is replaced.
+
+    Args:
+        path: The output.
+        grid: Its grid.
+        legend: Its classes.
+        tags: More tags for the file.
+
+    Raises:
+        OutputError: The disk is full or the output cannot be replaced.
+    """
+    with working_folder(path) as folder:
+        strips, finished, side = folder / "strips", folder / "finished", folder / "side"
+        try:
+            writer = ClassMapWriter(strips, grid, legend, tags)
+            try:
+                yield writer
+            finally:
+                writer.close()
+            with _quiet():
+                copy_raster(
+                    strips,
+                    finished,
+                    driver="COG",
+                    compress="deflate",
+                    blocksize=_BLOCK,
+                    overview_resampling="mode",
+                    bigtiff="if_safer",
+                )
+            _verify(finished, grid, writer.counts)
+        except (RasterioError, CPLE_BaseError) as error:
+            raise OutputError(f"{path} cannot be written: {_reason(error)}.") from error
+        side.write_bytes(sidecar_xml(legend))
+        publish(side, sidecar_path(path))
+        publish(finished, path)
+
+
+def _profile(grid: Grid) -> dict[str, Any]:
+    profile = {
+        "driver": "GTiff",
+        "height": grid.height,
+        "width": grid.width,
+        "count": 1,
+        "dtype": "uint8",
+        "crs": grid.crs,
+        "tiled": True,
+        "blockxsize": _BLOCK,
+        "blockysize": _BLOCK,
+        "compress": "deflate",
+        "bigtiff": "if_safer",
+    }
+    # An identity transform would pass for a place on the ground.
+    if not grid.transform.is_identity:
+        profile["transform"] = grid.transform
+    return profile
+
+
+def _verify(path: Path, grid: Grid, counts: npt.NDArray[np.int64]) -> None:
+    """Reads a finished raster back: GDAL may close a file on a full disk without a word."""
+    found: npt.NDArray[np.int64] = np.zeros(256, np.int64)
+    with _quiet(), rasterio.open(path) as dataset:
+        for window in grid.rows(_BLOCK):
+            box = RasterioWindow(window.left, window.top, window.width, window.height)
+            found += np.bincount(dataset.read(1, window=box).ravel(), minlength=256)
+    if not np.array_equal(found, counts):
+        raise RasterioIOError("what was written does not read back (is the disk full?)")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without rasterio's warning about rasters without a place; commands say it in words."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+def _open(path: Path) -> Any:
+    if not path.exists():
+        raise RasterError(f"{path} does not exist.")
+    if path.is_dir():
+        raise RasterError(f"{path} is a folder, not a raster.")
+    try:
+        with _quiet():
+            dataset = rasterio.open(path)
+    except RasterioError as error:
+        raise RasterError(
+            f"{path} is not a raster that GDAL can read: {_reason(error)}."
+        ) from error
+    if dataset.count == 0:
+        dataset.close()
+        raise RasterError(f"{path} has no bands of its own. Name one of its subdatasets.")
+    return dataset
+
+
+def _grid(path: Path, dataset: Any) -> Grid:
+    crs = dataset.crs
+    if dataset.transform.is_identity:
+        for kind, found in (
+            ("ground control points", dataset.gcps[0]),
+            ("rational polynomial coefficients", dataset.rpcs),
+        ):
+            if found:
+                raise RasterError(
+                    f"{path} is placed by {kind} only. Rectify it first: "
+                    f"gdalwarp {'-rpc ' if dataset.rpcs else ''}{path} rectified.tif"
+                )
+    return Grid(
+        dataset.height,
+        dataset.width,
+        dataset.transform,
+        crs.to_wkt(version="WKT2_2019") if crs else None,
+        _pixel_area(dataset),
+    )
+
+
+def _pixel_area(dataset: Any) -> float | None:
+    """Square metres: planar in projected CRSs, else from an equal-area map of the outline.
+
+    Web Mercator is projected, but its metres are not those of the ground.
+    """
+    crs, transform = dataset.crs, dataset.transform
+    if not crs:
+        return None
+    if crs.is_projected and crs.to_epsg() != _WEB_MERCATOR:
+        return float(abs(transform.determinant) * crs.linear_units_factor[1] ** 2)
+    height, width = dataset.height, dataset.width
+    steps = np.linspace(0, 1, _OUTLINE_STEPS, endpoint=False)
+    columns = np.concatenate([steps, np.ones_like(steps), 1 - steps, np.zeros_like(steps)]) * width
+    rows = np.concatenate([np.zeros_like(steps), steps, np.ones_like(steps), 1 - steps]) * height
+    xs, ys = transform @ (columns, rows)
+    center = transform @ (width / 2, height / 2)
+    longitude, latitude = (value[0] for value in warp(crs, "OGC:CRS84", *([c] for c in center)))
+    equal_area = f"+proj=laea +lat_0={latitude} +lon_0={longitude} +datum=WGS84 +units=m"
+    x, y = (np.asarray(values) for values in warp(crs, equal_area, xs, ys))
+    area = abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+    return float(area / (height * width))
+
+
+def _reason(error: Exception) -> str:
+    """GDAL's own words in one line, without its own full stop."""
+    deepest: BaseException = error
+    while deepest.__cause__ is not None:
+        deepest = deepest.__cause__
+    return " ".join(str(deepest).split()).rstrip(".")
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

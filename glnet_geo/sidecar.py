@@ -1,0 +1,54 @@
+"""The `.aux.xml` that gives a class raster its names and colours in QGIS and GDAL.
+
+A TIFF can hold neither category names nor an attribute table, and its colour table always has 256
+entries; GDAL keeps them beside the file (https://gdal.org/drivers/raster/gtiff.html, "PAM"). With
+exactly these parts, and one colour entry a class, QGIS shows exactly the classes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from glnet_geo.legend import LandCover, Legend
+
+# Name, GFT type (0 integer, 2 string) and GFU usage, as gdal.h numbers them.
+_COLUMNS = (("Value", 0, 5), ("Class", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8))
+
+
+def sidecar_path(raster: Path) -> Path:
+    """Where GDAL looks for the side file of a raster."""
+    return raster.with_name(f"{raster.name}.aux.xml")
+
+
+def sidecar_xml(legend: Legend) -> bytes:
+    """The side file of a class raster, UTF-8."""
+    root = ET.Element("PAMDataset")
+    band = ET.SubElement(root, "PAMRasterBand", band="1")
+    ET.SubElement(band, "Description").text = "land cover"
+    ET.SubElement(band, "ColorInterp").text = "Palette"
+    by_id = {land_cover.id: land_cover for land_cover in legend.classes}
+    names, colors = ET.SubElement(band, "CategoryNames"), ET.SubElement(band, "ColorTable")
+    # Both lists are positional: ids that are no class need a filler up to the last one.
+    for value in range(max(by_id) + 1):
+        known = by_id.get(value)
+        ET.SubElement(names, "Category").text = known.name if known else ""
+        red, green, blue = known.rgb if known else (0, 0, 0)
+        entry = {"c1": str(red), "c2": str(green), "c3": str(blue), "c4": "255" if known else "0"}
+        ET.SubElement(colors, "Entry", entry)
+    table = ET.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
+    for index, (name, kind, usage) in enumerate(_COLUMNS):
+        column = ET.SubElement(table, "FieldDefn", index=str(index))
+        ET.SubElement(column, "Name").text = name
+        ET.SubElement(column, "Type").text = str(kind)
+        ET.SubElement(column, "Usage").text = str(usage)
+    for index, land_cover in enumerate(sorted(legend.classes, key=lambda one: one.id)):
+        _add_row(table, index, land_cover)
+    ET.indent(root)
+    return f"{ET.tostring(root, encoding='unicode')}\n".encode()
+
+
+def _add_row(table: ET.Element, index: int, land_cover: LandCover) -> None:
+    row = ET.SubElement(table, "Row", index=str(index))
+    for value in (land_cover.id, land_cover.name, *land_cover.rgb):
+        ET.SubElement(row, "F").text = str(value)
