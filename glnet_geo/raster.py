@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import rasterio
-from rasterio._err import CPLE_BaseError
+from rasterio._err import CPLE_BaseError  # GDAL's own errors have no public base class
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.shutil import copy as copy_raster
@@ -34,7 +34,7 @@ Mask = npt.NDArray[np.bool_]
 
 _CACHE_MB = 256
 _BLOCK = 512  # pixels on a side of a tile of the output
-_WEB_MERCATOR = 3857
+_WEB_MERCATOR = ("pseudo mercator", "pseudo-mercator", "mercator_auxiliary_sphere")
 _OUTLINE_STEPS = 64  # points on each side of the outline whose area is taken
 
 
@@ -116,7 +116,10 @@ class SceneReader:
 
         Raises:
             RasterError: The file is damaged or has vanished.
+            ValueError: The window reaches outside the grid, where GDAL would stretch it.
         """
+        if not self.grid.window.contains(window):
+            raise ValueError(f"{window} reaches outside {self.grid.window}")
         pixels, valid = self._read(window, window.height, window.width)
         return Chip(pixels, valid, self.grid.crop(window))
 
@@ -150,13 +153,17 @@ class SceneReader:
 
     def _choose_bands(self, bands: Sequence[int] | None, n_bands: int | None) -> tuple[int, ...]:
         count = self._dataset.count
-        if bands is None:
+        if not bands:
             bands = self._default_bands(n_bands)
+        elif n_bands is not None and len(bands) != n_bands:
+            raise RasterError(
+                f"{_plural(len(bands), 'band')} chosen of {self.path}; the model needs {n_bands}. "
+                "Choose as many with --bands."
+            )
         if n_bands is not None and len(bands) != n_bands:
             raise RasterError(
-                f"{self.path} has {_plural(count, 'band')}, {_plural(len(bands), 'band')} of them "
-                f"chosen; the model needs {n_bands}. Choose bands with --bands, or another model: "
-                "glnet-geo models list"
+                f"{self.path} has {_plural(count, 'band')}; the model needs {n_bands}. Choose "
+                "bands with --bands, or another model: glnet-geo models list"
             )
         missing = [band for band in bands if not 1 <= band <= count]
         if missing:
@@ -178,8 +185,14 @@ class SceneReader:
 
 
 def read_classes(path: Path) -> npt.NDArray[np.uint8]:
-    """A whole class raster, H x W; for those that fit in memory."""
-    with SceneReader(path, n_bands=1) as reader:
+    """A whole class raster, H x W; for those that fit in memory.
+
+    Raises:
+        RasterError: The file is no raster of one uint8 band.
+    """
+    with SceneReader(path) as reader:
+        if len(reader.bands) != 1 or reader.dtype != np.uint8:
+            raise RasterError(f"{path} is no class raster: it is not a single uint8 band.")
         labels: npt.NDArray[np.uint8] = reader.read(reader.grid.window).pixels[0]
         return labels
 
@@ -198,39 +211,62 @@ def write_scene(path: Path, pixels: npt.NDArray[np.uint8], grid: Grid) -> None:
     profile = {**_profile(grid), "count": 3, "photometric": "RGB", "predictor": 2}
     with working_folder(path) as folder:
         finished = folder / "finished"
-        try:
+        with _writing(path), _quiet():
             with rasterio.open(finished, "w", **profile) as dataset:
                 dataset.write(pixels)
-        except (RasterioError, CPLE_BaseError) as error:
-            raise OutputError(f"{path} cannot be written: {_reason(error)}.") from error
+            with rasterio.open(finished) as dataset:
+                _check_read_back(np.array_equal(dataset.read(), pixels))
+        # That of another raster of this name would colour this one.
+        sidecar_path(path).unlink(missing_ok=True)
         publish(finished, path)
 
 
 class ClassMapWriter:
     """A class raster in the making; made by `class_map`.
 
+    Args:
+        path: The file in the making.
+        output: What it will be, for messages.
+        grid: Its grid.
+        legend: Its classes.
+        tags: More tags for the file.
+
     Attributes:
         counts: Pixels written so far by class id, 256 of them; `NODATA` is the last.
     """
 
-    def __init__(self, path: Path, grid: Grid, legend: Legend, tags: Mapping[str, str]) -> None:
+    def __init__(
+        self, path: Path, output: Path, grid: Grid, legend: Legend, tags: Mapping[str, str]
+    ) -> None:
+        self._output = output
         self.counts: npt.NDArray[np.int64] = np.zeros(256, np.int64)
-        with _quiet():
-            self._dataset = rasterio.open(path, "w", **_profile(grid), nodata=NODATA)
         colors = {c.id: (*c.rgb, 255) for c in legend.classes}
-        self._dataset.write_colormap(1, {**colors, NODATA: (255, 255, 255, 0)})
-        self._dataset.set_band_description(1, "land cover")
-        self._dataset.update_tags(**tags, **{f"CLASS_{c.id}": c.name for c in legend.classes})
+        with _writing(output), _quiet():
+            self._dataset = rasterio.open(path, "w", **_profile(grid), nodata=NODATA)
+            self._dataset.write_colormap(1, {**colors, NODATA: (255, 255, 255, 0)})
+            self._dataset.set_band_description(1, "land cover")
+            names = {f"CLASS_{c.id}": c.name for c in legend.classes}
+            self._dataset.update_tags(**{**tags, **names})
 
     def write(self, labels: npt.NDArray[np.uint8], window: Window) -> None:
-        """Writes H x W class ids (`NODATA` where there is nothing) into a window."""
+        """Writes H x W class ids (`NODATA` where there is nothing) into a window.
+
+        Raises:
+            OutputError: The disk is full.
+        """
         box = RasterioWindow(window.left, window.top, window.width, window.height)
-        self._dataset.write(labels, 1, window=box)
+        with _writing(self._output):
+            self._dataset.write(labels, 1, window=box)
         self.counts += np.bincount(labels.ravel(), minlength=256)
 
     def close(self) -> None:
-        """Flushes what is written."""
-        self._dataset.close()
+        """Flushes what is written.
+
+        Raises:
+            OutputError: The disk is full.
+        """
+        with _writing(self._output):
+            self._dataset.close()
 
 
 @contextmanager
@@ -240,8 +276,8 @@ def class_map(
     """Writes a class raster as a cloud-optimized GeoTIFF, whole or not at all.
 
     The raster has nodata 255, a colour table, the classes' names in its tags and, for GDAL and
-    QGIS, in an `.aux.xml` beside it. When the block ends without an error the file takes its place;
-    an existing one is replaced.
+    QGIS, in an `.aux.xml` beside it. The block writes every pixel exactly once; when it ends
+    without an error the file takes its place, and an existing one is replaced.
 
     Args:
         path: The output.
@@ -254,25 +290,22 @@ def class_map(
     """
     with working_folder(path) as folder:
         strips, finished, side = folder / "strips", folder / "finished", folder / "side"
+        writer = ClassMapWriter(strips, path, grid, legend, tags)
         try:
-            writer = ClassMapWriter(strips, grid, legend, tags)
-            try:
-                yield writer
-            finally:
-                writer.close()
-            with _quiet():
-                copy_raster(
-                    strips,
-                    finished,
-                    driver="COG",
-                    compress="deflate",
-                    blocksize=_BLOCK,
-                    overview_resampling="mode",
-                    bigtiff="if_safer",
-                )
-            _verify(finished, grid, writer.counts)
-        except (RasterioError, CPLE_BaseError) as error:
-            raise OutputError(f"{path} cannot be written: {_reason(error)}.") from error
+            yield writer
+        finally:
+            writer.close()
+        with _writing(path), _quiet():
+            copy_raster(
+                strips,
+                finished,
+                driver="COG",
+                compress="deflate",
+                blocksize=_BLOCK,
+                overview_resampling="mode",
+                bigtiff="if_safer",
+            )
+            _check_read_back(np.array_equal(_count_classes(finished, grid), writer.counts))
         side.write_bytes(sidecar_xml(legend))
         publish(side, sidecar_path(path))
         publish(finished, path)
@@ -298,15 +331,28 @@ def _profile(grid: Grid) -> dict[str, Any]:
     return profile
 
 
-def _verify(path: Path, grid: Grid, counts: npt.NDArray[np.int64]) -> None:
-    """Reads a finished raster back: GDAL may close a file on a full disk without a word."""
-    found: npt.NDArray[np.int64] = np.zeros(256, np.int64)
-    with _quiet(), rasterio.open(path) as dataset:
+def _count_classes(path: Path, grid: Grid) -> npt.NDArray[np.int64]:
+    counts: npt.NDArray[np.int64] = np.zeros(256, np.int64)
+    with rasterio.open(path) as dataset:
         for window in grid.rows(_BLOCK):
             box = RasterioWindow(window.left, window.top, window.width, window.height)
-            found += np.bincount(dataset.read(1, window=box).ravel(), minlength=256)
-    if not np.array_equal(found, counts):
+            counts += np.bincount(dataset.read(1, window=box).ravel(), minlength=256)
+    return counts
+
+
+def _check_read_back(is_equal: bool) -> None:
+    """GDAL may close a file on a full disk without a word: what is finished is read once more."""
+    if not is_equal:
         raise RasterioIOError("what was written does not read back (is the disk full?)")
+
+
+@contextmanager
+def _writing(output: Path) -> Iterator[None]:
+    """Turns GDAL's errors into one line about the output."""
+    try:
+        yield
+    except (RasterioError, CPLE_BaseError) as error:
+        raise OutputError(f"{output} cannot be written: {_reason(error)}.") from error
 
 
 @contextmanager
@@ -364,9 +410,19 @@ def _pixel_area(dataset: Any) -> float | None:
     crs, transform = dataset.crs, dataset.transform
     if not crs:
         return None
-    if crs.is_projected and crs.to_epsg() != _WEB_MERCATOR:
+    is_web_mercator = any(name in crs.to_wkt().lower() for name in _WEB_MERCATOR)
+    if crs.is_projected and not is_web_mercator:
         return float(abs(transform.determinant) * crs.linear_units_factor[1] ** 2)
-    height, width = dataset.height, dataset.width
+    try:
+        return _outline_area(dataset) / float(dataset.height * dataset.width)
+    except CPLE_BaseError:
+        # A local CRS has no place on the globe, and the whole globe no outline on such a map.
+        return None
+
+
+def _outline_area(dataset: Any) -> float:
+    """Square metres inside the outline, on an equal-area map around its centre."""
+    crs, transform, height, width = dataset.crs, dataset.transform, dataset.height, dataset.width
     steps = np.linspace(0, 1, _OUTLINE_STEPS, endpoint=False)
     columns = np.concatenate([steps, np.ones_like(steps), 1 - steps, np.zeros_like(steps)]) * width
     rows = np.concatenate([np.zeros_like(steps), steps, np.ones_like(steps), 1 - steps]) * height
@@ -375,8 +431,7 @@ def _pixel_area(dataset: Any) -> float | None:
     longitude, latitude = (value[0] for value in warp(crs, "OGC:CRS84", *([c] for c in center)))
     equal_area = f"+proj=laea +lat_0={latitude} +lon_0={longitude} +datum=WGS84 +units=m"
     x, y = (np.asarray(values) for values in warp(crs, equal_area, xs, ys))
-    area = abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
-    return float(area / (height * width))
+    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
 
 
 def _reason(error: Exception) -> str:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -172,22 +175,24 @@ class TrainingRun:
         return True
 
     def run(self, report: Callable[[Progress], None]) -> None:
-        """Trains what is left, keeping the state every few minutes and when interrupted.
+        """Trains what is left, keeping the state every few minutes.
+
+        Ctrl-C lets the step in work end, keeps the state and then raises KeyboardInterrupt; a
+        second one does not wait.
 
         Raises:
             TrainingError: The loss is no number any more.
         """
-        try:
+        with _deferred_interrupt() as is_interrupted:
             while self._stage < len(STAGES):
-                self._run_stage(report)
+                self._run_stage(report, is_interrupted)
                 self._stage, self._iteration, self._optimizer = self._stage + 1, 0, None
                 self._save()
-        except KeyboardInterrupt:
-            self._save()
-            raise
         self._net.eval().requires_grad_(False)
 
-    def _run_stage(self, report: Callable[[Progress], None]) -> None:
+    def _run_stage(
+        self, report: Callable[[Progress], None], is_interrupted: Callable[[], bool]
+    ) -> None:
         stage, total = STAGES[self._stage], self._schedule.iterations[self._stage]
         if self._optimizer is None:
             torch.manual_seed(self._schedule.seed + self._stage)
@@ -211,9 +216,11 @@ class TrainingRun:
             recent = [*recent[-19:], loss]
             now = time.monotonic()
             report(Progress(stage, self._iteration, total, float(np.mean(recent)), now - started))
-            if now - saved > _SAVE_EVERY_S:
+            if is_interrupted() or now - saved > _SAVE_EVERY_S:
                 self._save()
                 saved = now
+            if is_interrupted():
+                raise KeyboardInterrupt
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         parameters = prepare_stage(self._net, STAGES[self._stage])
@@ -270,6 +277,26 @@ class TrainingRun:
         }
         torch.save(state, temporary)
         os.replace(temporary, self._state_file)
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """Turns the first Ctrl-C into a question: a step cut in two could not be resumed exactly."""
+    seen: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+
+    def note(number: int, frame: object) -> None:
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(number)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(seen)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Frames:

@@ -153,15 +153,15 @@ def feedback_step(
         for batch in batches:
             local = local_maps(net.local, batch.pixels, context.stages, layout, batch.patches)
             merging.add(local.stages, batch.patches)
-            kept.append((local.features, batch))
+            kept.append((local.features, batch.target, batch.patches))
     fed: Decoded = net.feedback(views, merging.mean())
     whole = focal_loss(fed.logits, target)
     # The ensemble's gradients gather in a leaf, so that the branch is run backward only once.
     features = fed.features.detach().requires_grad_()
     joint = []
-    for own, batch in kept:
-        other = features_under(features, layout, batch.patches, like=own)
-        loss = focal_loss(net.ensemble(torch.cat([own, other], 1)), batch.target)
+    for own, labels, patches in kept:
+        other = features_under(features, layout, patches, like=own)
+        loss = focal_loss(net.ensemble(torch.cat([own, other], 1)), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         joint.append(loss.item())
     torch.autograd.backward([whole, fed.features], [torch.ones_like(whole), features.grad])

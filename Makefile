@@ -1,0 +1,44 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test test-slow bench build/src
+
+help:
+	@echo "make demo       map a synthetic scene, into demo/"
+	@echo "make test       lint, types and tests, as CI runs them"
+	@echo "make test-slow  the long forms of the tests"
+	@echo "make bench      speed and memory of the bundled model and of the reference networks"
+
+demo: $(VENV)/installed
+	$(BIN)/glnet-geo demo -o demo --overwrite
+
+test: $(VENV)/installed-dev build/src
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p glnet_geo
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m slow
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/prediction.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(VENV)/bin/python setup.cfg constraints.txt
+	$(BIN)/pip install -q -c constraints.txt -e .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/bin/python setup.cfg constraints.txt
+	$(BIN)/pip install -q -c constraints.txt -e ".[dev]"
+	touch $@ $(VENV)/installed
+
+# The package as it is installed: type checkers don't follow setup.cfg's package_dir.
+build/src:
+	rm -rf $@
+	mkdir -p $@/glnet_geo
+	cd $@/glnet_geo && ln -s ../../../glnet_geo/*.py ../../../glnet_geo/py.typed .
+	cd $@/glnet_geo && ln -s ../../../cli ../../../models .

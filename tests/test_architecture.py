@@ -1,0 +1,109 @@
+"""The directions of imports, as the package's docstring states them."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+FLOORS = (
+    {"errors", "grid", "legend", "outputs", "sidecar"},
+    {"tiling", "metrics", "models"},
+    {
+        "raster",
+        "radiometry",
+        "checkpoint",
+        "importing",
+        "modelzoo",
+        "datasets",
+        "sampling",
+        "quicklook",
+        "scenery",
+        "scene_city",
+        "synthetic",
+    },
+    {"prediction", "training"},
+    {"fitting", "demonstration"},
+    {"cli"},
+)
+FENCES = {
+    "click": {"cli"},
+    "rich": {"cli"},
+    "rasterio": {"raster"},
+    "affine": {"grid"},
+    "shapely": set(),
+    "geopandas": set(),
+    "torch": {"models", "checkpoint", "importing", "training", "prediction"},
+    "safetensors": {"checkpoint"},
+}
+
+
+def modules():
+    """(part of the package, file): `cli` and `models` count as one part each."""
+    for path in (ROOT / "glnet_geo").glob("*.py"):
+        if not path.stem.startswith("__"):
+            yield path.stem, path
+    for folder in ("cli", "models"):
+        for path in (ROOT / folder).glob("*.py"):
+            yield folder, path
+
+
+def imported(path: Path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            yield node.module
+
+
+def floor(part: str) -> int:
+    return next(level for level, parts in enumerate(FLOORS) if part in parts)
+
+
+@pytest.mark.parametrize(("part", "path"), list(modules()), ids=lambda value: str(value)[-30:])
+def test_imports_go_down_and_stay_inside_their_fences(part, path):
+    for name in imported(path):
+        package, _, rest = name.partition(".")
+        if package == "glnet_geo" and rest:
+            target = rest.split(".")[0]
+            assert floor(target) <= floor(part), f"{part} imports {target}"
+        assert part in FENCES.get(package, {part}), f"{part} imports {package}"
+
+
+def run_python(code: str) -> str:
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_help_is_light():
+    code = (
+        "import sys; sys.argv = ['glnet-geo', '--help']\n"
+        "import atexit; atexit.register(lambda: print([m for m in "
+        "('torch', 'rasterio', 'numpy', 'geopandas') if m in sys.modules]))\n"
+        "import glnet_geo.__main__"
+    )
+    assert run_python(code).splitlines()[-1] == "[]"
+
+
+def test_no_package_is_installed_at_top_level():
+    code = (
+        "import sys, glnet_geo.models.glnet, glnet_geo.cli.main\n"
+        "print([m for m in ('models', 'cli') if m in sys.modules])"
+    )
+    assert run_python(code).strip() == "[]"
+
+
+def test_public_names_resolve_and_no_module_bears_one():
+    import glnet_geo
+
+    for name in glnet_geo.__all__:
+        assert getattr(glnet_geo, name) is not None
+    assert not {path.stem for path in (ROOT / "glnet_geo").glob("*.py")} & set(glnet_geo.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = glnet_geo.nonsense

@@ -1,0 +1,166 @@
+"""The grammar of the command line: messages, exit codes, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import rasterio
+
+from tests.rasters import noise, placed_tif
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a scene and with files that are none."""
+    placed_tif(tmp_path / "scene.tif", noise(120, 150))
+    placed_tif(tmp_path / "gray.tif", noise(120, 150, bands=1))
+    (tmp_path / "text.tif").write_text("not a raster")
+    (tmp_path / "old.tif").write_text("an older result")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("scene", "output", "message"),
+    [
+        ("missing.tif", "map.tif", "does not exist"),
+        ("text.tif", "map.tif", "not a raster"),
+        (".", "map.tif", "is a folder"),
+        ("gray.tif", "map.tif", "has 1 band"),
+        ("scene.tif", "nowhere/map.tif", "nowhere does not exist"),
+        ("scene.tif", "old.tif", "old.tif exists. Use --overwrite"),
+        ("scene.tif", "scene.tif", "is the input itself"),
+        ("scene.tif", ".", "is a folder"),
+    ],
+)
+def test_what_stands_in_the_way_is_said_in_one_line(cli, folder, model, scene, output, message):
+    before = {p: p.read_bytes() for p in folder.iterdir()}
+    result = cli("predict", folder / scene, "-o", folder / output, "--model", model)
+    assert result.code == 1 and message in result.error
+    assert {p: p.read_bytes() for p in folder.iterdir()} == before
+
+
+def test_one_band_message_says_what_to_do(cli, folder, model):
+    error = cli("predict", folder / "gray.tif", "-o", folder / "m.tif", "--model", model).error
+    assert "needs 3" in error and "--bands" in error and "glnet-geo models list" in error
+
+
+@pytest.mark.parametrize("bands", ["1,2,9", "1,2"])
+def test_bands_that_do_not_fit(cli, folder, model, bands):
+    result = cli(
+        "predict", folder / "scene.tif", "-o", folder / "m.tif", "--model", model, "--bands", bands
+    )
+    assert result.code == 1 and "--bands" in result.error
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("predict",),
+        ("predict", "scene.tif"),
+        ("predict", "scene.tif", "-o", "m.tif", "--bands", "a,b"),
+        ("predict", "scene.tif", "-o", "m.tif", "--bands", "0,1,2"),
+        ("predict", "scene.tif", "-o", "m.tif", "--no-such-option"),
+        ("fly",),
+        ("train", "d.toml", "-o", "m.safetensors", "--iterations", "1,2"),
+    ],
+)
+def test_usage_errors_exit_with_2(cli, arguments):
+    result = cli(*arguments)
+    assert result.code == 2 and "Error: " in result.err
+
+
+def test_bands_change_the_map(cli, folder, model):
+    maps = []
+    for bands in ("1,2,3", "3,2,1"):
+        output = folder / f"{bands}.tif"
+        arguments = ("-o", output, "--model", model, "--bands", bands)
+        assert cli("predict", folder / "scene.tif", *arguments).code == 0
+        with rasterio.open(output) as dataset:
+            maps.append(dataset.read(1))
+            assert dataset.tags()["BANDS"] == bands
+    assert (maps[0] != maps[1]).any()
+
+
+def test_summary_and_json(cli, folder, model):
+    arguments = ("predict", folder / "scene.tif", "-o", folder / "m.tif", "--model", model)
+    result = cli(*arguments, "--json")
+    assert result.code == 0
+    summary = json.loads(result.out)
+    assert (summary["width"], summary["height"], summary["gsd_m"]) == (150, 120, 0.5)
+    assert sum(c["pixels"] for c in summary["classes"]) == 120 * 150
+    assert "150 x 120 px, 0.5 m, model small 0.1" in result.err
+    assert " ha " in result.err and "Mpx/s" in result.err
+    quiet = cli(*arguments, "--overwrite", "-q")
+    assert quiet.code == 0 and quiet.out == quiet.err == ""
+
+
+def test_overwrite_replaces_and_failure_does_not(cli, folder, model):
+    arguments = ("-o", folder / "old.tif", "--model", model, "--overwrite")
+    assert cli("predict", folder / "gray.tif", *arguments).code == 1
+    assert (folder / "old.tif").read_text() == "an older result"
+    assert cli("predict", folder / "scene.tif", *arguments).code == 0
+    with rasterio.open(folder / "old.tif") as dataset:
+        assert dataset.nodata == 255
+
+
+def test_environment_sets_defaults(cli, folder, model, monkeypatch):
+    monkeypatch.setenv("GLNET_GEO_PREDICT_MODEL", str(model))
+    assert cli("predict", folder / "scene.tif", "-o", folder / "m.tif").code == 0
+
+
+def test_unknown_model_lists_the_known_ones(cli, folder):
+    result = cli("predict", folder / "scene.tif", "-o", folder / "m.tif", "--model", "nonsense")
+    assert result.code == 1 and "glnet-geo models list" in result.error
+
+
+def test_models_are_listed_and_shown(cli, model):
+    listed = cli("models", "list")
+    assert listed.code == 0 and "dubai-urban" in listed.out
+    for name in ("dubai-urban", model):
+        shown = cli("models", "show", name)
+        assert shown.code == 0 and "licence" in shown.out
+        card = json.loads(cli("models", "show", name, "--json").out)
+        assert card["legend"]["classes"][0]["name"] == "building"
+
+
+def test_cut_model_is_refused_before_anything_is_written(cli, folder, model):
+    cut = folder / "cut.safetensors"
+    cut.write_bytes(model.read_bytes()[:100_000])
+    result = cli("predict", folder / "scene.tif", "-o", folder / "m.tif", "--model", cut)
+    assert result.code == 1 and "safetensors" in result.error
+    assert not (folder / "m.tif").exists()
+
+
+def test_version_and_help(cli):
+    assert cli("--version").out.startswith("glnet-geo, version ")
+    for arguments in ((), ("predict",), ("train",), ("models", "import"), ("demo",)):
+        result = cli(*arguments, "--help")
+        assert result.code == 0 and "Usage: glnet-geo" in result.out
+
+
+def start(*arguments):
+    command = [sys.executable, "-m", "glnet_geo", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def test_interrupted_prediction_leaves_nothing_behind(tmp_path, model):
+    scene = placed_tif(tmp_path / "scene.tif", np.tile(noise(300, 300), (1, 8, 8)))
+    output = tmp_path / "map.tif"
+    output.write_text("an older result")
+    process = start("predict", scene, "-o", output, "--model", model, "--overwrite")
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".map.tif.part/*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err, err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["map.tif", "scene.tif"]
+    assert output.read_text() == "an older result"

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from glnet_geo.datasets import REFERENCE_OPTIONS, ModelOptions, load_dataset
+from glnet_geo.errors import DatasetError, GlnetGeoError
+from glnet_geo.grid import Window
+from glnet_geo.legend import DUBAI
+from glnet_geo.sampling import IGNORED, Augmentation, FrameSampler, OpenScene
+from tests.rasters import noise, placed_tif
+
+STILL = Augmentation(scale=1, brightness=0, contrast=1)
+SCENE = 'image = "a.tif"\nlabels = "l.tif"\nsplit = "train"'
+
+
+def dataset_file(folder, text):
+    path = folder / "data.toml"
+    path.write_text(text)
+    return path
+
+
+def minimal(scene=SCENE, top='legend = "dubai"', model=""):
+    return f'name = "d"\n{top}\n[[scenes]]\n{scene}\n{model}'
+
+
+def test_dataset_file(tmp_path):
+    legend = (
+        'legend = { name = "town", ignore = [0], classes = ['
+        '{ id = 1, name = "roof", color = "#ff0000" }, { id = 7, name = "rest", color = "#00ff00" }'
+        "] }"
+    )
+    scene = SCENE + "\nbands = [4, 3, 2]\nlabels_map = { 255 = 1 }"
+    path = dataset_file(tmp_path, minimal(scene, legend, "[model]\nframe = 1024\ngsd = 0.3"))
+    dataset = load_dataset(path)
+    (only,) = dataset.split("train")
+    assert only.image == tmp_path / "a.tif" and only.bands == (4, 3, 2)
+    assert only.labels_map == {255: 1} and dataset.split("val") == ()
+    assert dataset.legend.ids.tolist() == [1, 7]
+    assert dataset.options == ModelOptions(frame=1024, gsd=0.3)
+    assert load_dataset(path, tmp_path / "other").scenes[0].image == tmp_path / "other/a.tif"
+
+
+def test_reference_preset(tmp_path):
+    text = minimal(model='[model]\npreset = "reference"')
+    assert load_dataset(dataset_file(tmp_path, text)).options == REFERENCE_OPTIONS
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name = ", "cannot be read as TOML"),
+        ('legend = "dubai"\nscenes = []', "needs 'name'"),
+        ('name = "d"\nlegend = "dubai"', "needs 'scenes'"),
+        (minimal(top='legend = "atlantis"'), "neither a file nor a legend"),
+        (minimal(top="legend = 3"), "neither a name"),
+        (minimal(top=""), "neither a name"),
+        (minimal(SCENE + '\ncolour = "red"'), "unknown key 'colour'"),
+        (minimal('image = "a.tif"\nsplit = "train"'), "needs 'labels'"),
+        (minimal(SCENE.replace("train", "training")), "one of train, val, test"),
+        (minimal(SCENE.replace("train", "val")), 'no scene has split = "train"'),
+        (minimal(SCENE + '\nbands = "rgb"'), "bands"),
+        (minimal(SCENE + "\nlabels_map = { 300 = 1 }"), "outside 0-255"),
+        (minimal(SCENE + "\nlabels_map = { 3 = 900 }"), "labels_map"),
+        (minimal(model="[model]\nframes = 5"), "unknown key 'frames'"),
+        (minimal(model="[model]\nframe = 5"), "frame in [model]"),
+        (minimal(model="[model]\npatch_size = 5000"), "exceeds frame"),
+        (minimal(model="[model]\nwidths = [1]"), "widths"),
+        (minimal(model="[model]\ngsd = -1"), "gsd"),
+        (minimal(model='[model]\npreset = "big"'), "preset"),
+    ],
+)
+def test_what_is_wrong_with_a_dataset_file_is_named(tmp_path, text, message):
+    path = dataset_file(tmp_path, text)
+    with pytest.raises(DatasetError) as caught:
+        load_dataset(path)
+    assert message in str(caught.value) and str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_dataset_file(tmp_path):
+    with pytest.raises(DatasetError, match="does not exist"):
+        load_dataset(tmp_path / "none.toml")
+
+
+def open_scene(folder, image, labels, extra=""):
+    placed_tif(folder / "a.tif", image)
+    placed_tif(folder / "l.tif", labels)
+    dataset = load_dataset(dataset_file(folder, minimal(SCENE + extra)))
+    return OpenScene(dataset.scenes[0], DUBAI, 3)
+
+
+def label_ids(height, width):
+    return np.random.default_rng(1).integers(0, 6, (1, height, width), np.uint8)
+
+
+def test_window_of_a_scene_has_its_pixels_and_positions(tmp_path):
+    image, labels = noise(90, 110), label_ids(90, 110)
+    with open_scene(tmp_path, image, labels) as scene:
+        sample = scene.read(Window(13, 21, 64, 64), 64)
+    inside = np.s_[13:77, 21:85]
+    np.testing.assert_array_equal(sample.pixels, image[(slice(None), *inside)])
+    # Ids 1-5 are positions 0-4; 0 is ignored, and 0 - 1 is 255 in uint8 as well.
+    np.testing.assert_array_equal(sample.target, labels[0][inside] - 1)
+
+
+def test_colours_are_labels_too(tmp_path):
+    labels = label_ids(90, 110).clip(1)
+    colors = DUBAI.rgb_table()[labels[0]].transpose(2, 0, 1)
+    with open_scene(tmp_path, noise(90, 110), colors, "\npalette = true") as scene:
+        target = scene.read_positions(scene.grid.window)
+    np.testing.assert_array_equal(target, labels[0] - 1)
+
+
+def test_labels_map_and_nodata(tmp_path):
+    labels = label_ids(90, 110)
+    labels[0, 0, 0], labels[0, 0, 1] = 99, 3
+    image = noise(90, 110).clip(1)
+    image[:, 0, 1] = 0
+    placed_tif(tmp_path / "a.tif", image, nodata=0)
+    placed_tif(tmp_path / "l.tif", labels)
+    text = minimal(SCENE + "\nlabels_map = { 99 = 5 }")
+    dataset = load_dataset(dataset_file(tmp_path, text))
+    with OpenScene(dataset.scenes[0], DUBAI, 3) as scene:
+        target = scene.read(Window(0, 0, 90, 90), 90).target
+    assert target[0, 0] == 4 and target[0, 1] == IGNORED
+
+
+@pytest.mark.parametrize(
+    ("labels", "extra", "message"),
+    [
+        (np.full((1, 90, 110), 77, np.uint8), "", "value 77"),
+        (np.full((1, 90, 110), 700, np.uint16), "", "outside 0-255"),
+        (np.full((3, 90, 110), 9, np.uint8), "\npalette = true", "colour #090909"),
+        (np.ones((1, 90, 111), np.uint8), "", "must be equal"),
+    ],
+)
+def test_labels_that_do_not_fit_are_named(tmp_path, labels, extra, message):
+    with (
+        pytest.raises(GlnetGeoError, match=message) as caught,
+        open_scene(tmp_path, noise(90, 110), labels, extra) as scene,
+    ):
+        scene.read_positions(scene.grid.window)
+    assert "l.tif" in str(caught.value)
+
+
+def test_samples_vary_and_repeat(tmp_path):
+    with open_scene(tmp_path, noise(150, 200), label_ids(150, 200)) as scene:
+        sampler = FrameSampler([scene], 100, Augmentation())
+        first, again, other = (sampler.draw(np.random.default_rng(seed), 100) for seed in (0, 0, 1))
+    assert first.pixels.shape == (3, 100, 100) and first.target.shape == (100, 100)
+    np.testing.assert_array_equal(first.pixels, again.pixels)
+    assert (first.pixels != other.pixels).any()
+
+
+def test_flips_and_turns_move_pixels_and_labels_alike(tmp_path):
+    image = np.repeat(label_ids(100, 100) * 10, 3, 0)
+    with open_scene(tmp_path, image, image[:1] // 10) as scene:
+        sampler = FrameSampler([scene], 100, STILL)
+        for seed in range(12):
+            sample = sampler.draw(np.random.default_rng(seed), 100)
+            np.testing.assert_array_equal(sample.pixels[0] // 10 - 1, sample.target)
+
+
+def test_scene_smaller_than_half_a_frame_is_refused(tmp_path):
+    with (
+        open_scene(tmp_path, noise(90, 300), label_ids(90, 300)) as scene,
+        pytest.raises(DatasetError, match="less than half"),
+    ):
+        FrameSampler([scene], 200, STILL)

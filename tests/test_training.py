@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from glnet_geo.checkpoint import load_model, read_card
+from glnet_geo.errors import TrainingError
+from glnet_geo.fitting import fit
+from glnet_geo.models.fpn import DecoderWidths
+from glnet_geo.models.glnet import Architecture, Form, GLNet
+from glnet_geo.models.stages import prepare_stage, warm_start
+from glnet_geo.training import Schedule
+from tests.rasters import noise, placed_tif
+
+SCHEDULE = Schedule((3, 3, 2), frames=(2, 1, 1), patches=3)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Two scenes to learn from and one to score on, 150 px, with frames of 128."""
+    rng = np.random.default_rng(0)
+    parts = ['name = "made"\nlegend = "dubai"\n']
+    for name, split in (("a", "train"), ("b", "train"), ("c", "val")):
+        labels = rng.integers(1, 6, (1, 150, 160), np.uint8)
+        placed_tif(tmp_path / f"{name}.tif", noise(150, 160, seed=ord(name)))
+        placed_tif(tmp_path / f"{name}_labels.tif", labels)
+        parts.append(
+            f'[[scenes]]\nimage = "{name}.tif"\nlabels = "{name}_labels.tif"\nsplit = "{split}"\n'
+        )
+    parts.append("[model]\nframe = 128\npatch_size = 64\nglobal_size = 64\nwidths = [8, 4]\n")
+    path = tmp_path / "data.toml"
+    path.write_text("".join(parts))
+    return path
+
+
+def test_train_writes_a_scored_model(cli, dataset, tmp_path):
+    output = tmp_path / "m.safetensors"
+    arguments = ("--iterations", "1,1,1", "--licence", "CC0 1.0")
+    result = cli("train", dataset, "-o", output, *arguments)
+    assert result.code == 0, result.err
+    assert "held out: c.tif" in result.err and "mean IoU" in result.err
+    card = read_card(output)
+    assert card.architecture.form is Form.BOTH_WAYS and card.licence == "CC0 1.0"
+    assert card.scores["held_out"] == ["c.tif"] and card.scores["pixels"] == 150 * 160
+    assert "a.tif, b.tif" in card.provenance and "ImageNet" in card.provenance
+    assert not list(tmp_path.glob(".*"))
+    result = cli("predict", tmp_path / "c.tif", "-o", tmp_path / "map.tif", "--model", output)
+    assert result.code == 0, result.err
+
+
+class Stop:
+    """Interrupts a run after some steps."""
+
+    def __init__(self, steps):
+        self._left = steps
+
+    def __call__(self, progress):
+        self._left -= 1
+        if self._left == 0:
+            signal.raise_signal(signal.SIGINT)
+
+
+def run(dataset, output, **options):
+    options = {"device": "cpu", **options}
+    return fit(dataset, output, SCHEDULE, **options)
+
+
+@pytest.mark.parametrize("steps", [2, 3, 5, 8])
+def test_resumed_run_ends_as_an_unbroken_one(dataset, tmp_path, steps):
+    whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
+    run(dataset, whole)
+    with pytest.raises(KeyboardInterrupt):
+        run(dataset, broken, report=Stop(steps))
+    assert not broken.exists()
+    seen = []
+    run(dataset, broken, resume=True, report=seen.append)
+    assert len(seen) == 8 - steps
+    expected = load_model(whole)[0].state_dict()
+    for key, value in load_model(broken)[0].state_dict().items():
+        torch.testing.assert_close(value, expected[key], rtol=0, atol=0, msg=key)
+
+
+def test_resume_without_a_state_starts_afresh_and_says_so(dataset, tmp_path, caplog):
+    seen = []
+    run(dataset, tmp_path / "m.safetensors", resume=True, report=seen.append)
+    assert len(seen) == 8 and "nothing to resume" in caplog.text
+
+
+def test_resume_refuses_a_state_of_another_run(dataset, tmp_path):
+    output = tmp_path / "m.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        run(dataset, output, report=Stop(2))
+    other = Schedule((3, 3, 2), frames=(2, 1, 1), patches=3, seed=1)
+    with pytest.raises(TrainingError, match="other data or parameters"):
+        fit(dataset, output, other, device="cpu", resume=True)
+    state = tmp_path / ".m.safetensors.part" / "state"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(TrainingError, match="cannot be resumed"):
+        run(dataset, output, resume=True)
+
+
+def test_what_is_wrong_with_the_data_is_said_before_anything_is_written(cli, dataset, tmp_path):
+    before = {p.name for p in tmp_path.iterdir()}
+    for spoiled, message in (
+        ("c.tif", "c.tif does not exist"),
+        ("b_labels.tif", "b_labels.tif does not exist"),
+    ):
+        (tmp_path / spoiled).rename(tmp_path / "away")
+        result = cli("train", dataset, "-o", tmp_path / "m.safetensors")
+        assert result.code == 1 and message in result.error
+        (tmp_path / "away").rename(tmp_path / spoiled)
+    assert {p.name for p in tmp_path.iterdir()} == before
+
+
+def test_loss_that_is_no_number_stops_the_run(dataset, tmp_path):
+    schedule = Schedule((50, 1, 1), learning_rates=(1e30, 1, 1), frames=(1, 1, 1))
+    with pytest.raises(TrainingError, match="no number at iteration"):
+        fit(dataset, tmp_path / "m.safetensors", schedule, device="cpu")
+
+
+def small_net():
+    torch.manual_seed(0)
+    widths = DecoderWidths(8, 4, activated=False)
+    return GLNet(Architecture("efficientnet_lite0", 5, widths=widths)).eval()
+
+
+@pytest.mark.parametrize("stage", [Form.GLOBAL_TO_LOCAL, Form.BOTH_WAYS])
+def test_warm_start_begins_as_the_branch_before(stage):
+    net = small_net()
+    warm_start(net, stage)
+    branch = net.local if stage is Form.GLOBAL_TO_LOCAL else net.feedback
+    pixels = torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        plain = net.context(pixels)
+        other = plain.stages.map(torch.randn_like)
+        torch.testing.assert_close(branch(pixels, other).logits, plain.logits)
+
+
+@pytest.mark.parametrize(
+    ("stage", "trained"),
+    [
+        (Form.GLOBAL, {"context"}),
+        (Form.GLOBAL_TO_LOCAL, {"local", "ensemble"}),
+        (Form.BOTH_WAYS, {"feedback", "ensemble"}),
+    ],
+)
+def test_a_stage_freezes_what_it_does_not_train(stage, trained):
+    net = small_net()
+    parameters = prepare_stage(net, stage)
+    named = {key.split(".")[0] for key, p in net.named_parameters() if p.requires_grad}
+    assert named == trained
+    assert len(parameters) == sum(p.requires_grad for p in net.parameters())
+    assert net.context.training == (stage is Form.GLOBAL)
