@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from glnet_geo.cli.options import (
     progress,
     verbosity_options,
 )
+from glnet_geo.legend import NODATA
 from glnet_geo.modelzoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -87,19 +89,29 @@ def predict(
 def describe(summary: MapSummary) -> str:
     """The summary as a person pastes it into a mail."""
     grid = summary.grid
-    gsd = f", {grid.gsd_m:.3g} m" if grid.gsd_m else ""
-    lines = [f"{summary.output}   {grid.width} x {grid.height} px{gsd}, model {summary.model}"]
-    width = max(len(land_cover.name) for land_cover in summary.legend.classes)
-    for land_cover in sorted(
-        summary.legend.classes, key=lambda one: -summary.pixels.get(one.id, 0)
-    ):
+    facts = [f"{grid.width} x {grid.height} px"]
+    if grid.gsd_m:
+        facts.append(f"{grid.gsd_m:.3g} m")
+    if grid.crs_label:
+        facts.append(grid.crs_label)
+    lines = [f"{summary.output}   {', '.join(facts)}, model {summary.model}"]
+    megapixels = grid.height * grid.width / 1e6
+    peak = f", peak {summary.peak_bytes / 1e9:.1f} GB" if summary.peak_bytes else ""
+    speed = f"{summary.seconds:.1f} s ({summary.megapixels_per_second:.2g} Mpx/s)"
+    return "\n".join([*lines, *_class_lines(summary), f"  {megapixels:.1f} Mpx in {speed}{peak}"])
+
+
+def _class_lines(summary: MapSummary) -> Iterator[str]:
+    """A line for each class that the map can have, the largest first."""
+    legend, pixels = summary.legend, summary.pixels
+    counted = {legend.classes[k].id for k in legend.counted}
+    shown = [c for c in legend.classes if c.id in counted or pixels.get(c.id)]
+    width = max(len(land_cover.name) for land_cover in shown)
+    for land_cover in sorted(shown, key=lambda one: -pixels.get(one.id, 0)):
         area, share = summary.area_ha(land_cover.id), summary.share(land_cover.id)
         area_text = "" if area is None else f"{area:12,.1f} ha"
         share_text = "-" if share is None else f"{100 * share:.1f} %"
-        lines.append(f"  {land_cover.name:<{width}}{area_text}{share_text:>10}")
-    megapixels = grid.height * grid.width / 1e6
-    lines.append(
-        f"  {megapixels:.1f} Mpx in {summary.seconds:.1f} s "
-        f"({summary.megapixels_per_second:.2g} Mpx/s)"
-    )
-    return "\n".join(lines)
+        yield f"  {land_cover.name:<{width}}{area_text}{share_text:>10}"
+    without = pixels.get(NODATA, 0) / (summary.grid.height * summary.grid.width)
+    if without:
+        yield f"  ({100 * without:.1f} % of the scene has no data)"

@@ -7,6 +7,7 @@ types below carry it, so that no function takes a bare tuple of two numbers.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -112,6 +113,17 @@ class Grid:
     def is_georeferenced(self) -> bool:
         """Whether the pixels have a place on the ground."""
         return self.crs is not None
+
+    @property
+    def crs_label(self) -> str | None:
+        """The CRS as people name it: EPSG:32640, or its own name; None where there is none."""
+        if self.crs is None:
+            return None
+        identifier = re.search(r'ID\["([^"]+)",(\d+)\]\]$', self.crs)
+        if identifier:
+            return ":".join(identifier.groups())
+        name = re.match(r'\w+\["([^"]*)"', self.crs)
+        return name.group(1) if name else self.crs
 
     @property
     def gsd_m(self) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -193,6 +194,8 @@ class MapSummary:
         pixels: Pixels by class id; `NODATA` for those without data.
         model: Name and version of the model.
         seconds: Time taken, reading and writing included.
+        peak_bytes: Most memory that this process has held so far; None where the operating
+            system does not say.
     """
 
     output: Path
@@ -201,6 +204,7 @@ class MapSummary:
     pixels: Mapping[int, int]
     model: str
     seconds: float
+    peak_bytes: int | None
 
     @property
     def megapixels_per_second(self) -> float:
@@ -223,6 +227,7 @@ class MapSummary:
             "output": str(self.output),
             "width": self.grid.width,
             "height": self.grid.height,
+            "crs": self.grid.crs_label,
             "gsd_m": self.grid.gsd_m,
             "model": self.model,
             "classes": [
@@ -238,6 +243,7 @@ class MapSummary:
             "nodata_pixels": self.pixels.get(NODATA, 0),
             "seconds": round(self.seconds, 3),
             "megapixels_per_second": round(self.megapixels_per_second, 4),
+            "peak_bytes": self.peak_bytes,
         }
 
 
@@ -356,7 +362,18 @@ def predict(
             {int(value): int(writer.counts[value]) for value in np.flatnonzero(writer.counts)},
             f"{card.name} {card.version}",
             time.monotonic() - started,
+            _peak_bytes(),
         )
+
+
+def _peak_bytes() -> int | None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in KiB, macOS in bytes (getrusage(2)).
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _warn(scene: SceneReader, card: ModelCard) -> None:

@@ -1,6 +1,6 @@
 """The city of a synthetic scene: a bent grid of main roads, and districts with streets and plots.
 
-Streets and plots live in the (u, v) coordinates of the grid; `Grid.place` carries them into the
+Streets and plots live in the (u, v) coordinates of the grid; `StreetGrid.place` carries them into the
 image, where points are (x, y) with y down. All lengths are in pixels.
 """
 
@@ -47,7 +47,7 @@ class Road(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class StreetGrid:
     """The bent grid of main roads, which lie at whole multiples of `_CELL`."""
 
     origin: tuple[float, float]
@@ -67,7 +67,7 @@ class Grid:
 class District:
     """A cell of the grid; from its centre, `a` runs along its streets and `b` across them."""
 
-    grid: Grid
+    grid: StreetGrid
     centre: tuple[float, float]
     kind: str
     swirl: float
@@ -116,7 +116,7 @@ class District:
         return Plot(centre, axis, hand, *_PLOTS[self.kind])
 
 
-def districts(rng: np.random.Generator, grid: Grid, shape: tuple[int, int]) -> list[District]:
+def districts(rng: np.random.Generator, grid: StreetGrid, shape: tuple[int, int]) -> list[District]:
     """Those in sight: one of each kind around the grid's origin, mostly desert further out."""
     kinds = iter(rng.permutation(["villas", "terraces", "golf", "blocks"]).tolist())
     count, in_sight = int(np.hypot(*shape) / 2 / min(_CELL)) + 2, []
@@ -160,7 +160,7 @@ def streets(district: District, wet: Mask, rng: np.random.Generator) -> Iterator
         yield from (Road(run, width, 8, colour) for run in dry_runs(line, wet))
 
 
-def main_roads(grid: Grid, wet: Mask, rng: np.random.Generator) -> Iterator[Road]:
+def main_roads(grid: StreetGrid, wet: Mask, rng: np.random.Generator) -> Iterator[Road]:
     """Dual carriageways and, between them, single ones; they cross water on bridges."""
     reach, bridged = int(np.hypot(*wet.shape)), np.zeros_like(wet)
     count, along = reach // int(min(_CELL)) + 1, np.arange(-reach, reach, 12.0)
@@ -220,7 +220,7 @@ def build(canvas: Canvas, district: District, wet: Mask, rng: np.random.Generato
             builder(rng, canvas, plot)
 
 
-def plant(canvas: Canvas, grid: Grid, rng: np.random.Generator) -> None:
+def plant(canvas: Canvas, grid: StreetGrid, rng: np.random.Generator) -> None:
     """Rows of trees on the medians and verges of the main roads, with gaps."""
     reach = int(np.hypot(*canvas.labels.size))
     count, along = reach // int(min(_CELL)) + 1, np.arange(-reach, reach, 13.0)
@@ -233,7 +233,7 @@ def plant(canvas: Canvas, grid: Grid, rng: np.random.Generator) -> None:
                 canvas.solids.extend(tree(rng, at, rng.uniform(2.5, 4.5)))
 
 
-def roundabout(canvas: Canvas, grid: Grid, rng: np.random.Generator) -> None:
+def roundabout(canvas: Canvas, grid: StreetGrid, rng: np.random.Generator) -> None:
     """The crossing at the grid's origin: a ring of asphalt around a planted island."""
     centre, turns = grid.place(0, 0), np.linspace(0, 2 * np.pi, 49)
     circle = np.stack([np.cos(turns), np.sin(turns)], axis=-1)

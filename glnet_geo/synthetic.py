@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from glnet_geo.scene_city import (
     District,
-    Grid,
+    StreetGrid,
     build,
     districts,
     main_roads,
@@ -60,7 +60,7 @@ def make_scene(height: int = 2448, width: int = 2448, seed: int = 0) -> Syntheti
     shape = (height, width)
     middle = rng.uniform(0.44, 0.56, 2) * (width, height)
     phases = rng.uniform(0, 2 * np.pi, 2)
-    grid = Grid((middle[0], middle[1]), rng.uniform(0.3, 1.2), (phases[0], phases[1]))
+    grid = StreetGrid((middle[0], middle[1]), rng.uniform(0.3, 1.2), (phases[0], phases[1]))
     areas = districts(rng, grid, shape)
     size = (width, height)
     labels = Image.new("L", size, LAND)

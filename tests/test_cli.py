@@ -95,7 +95,7 @@ def test_summary_and_json(cli, folder, model):
     summary = json.loads(result.out)
     assert (summary["width"], summary["height"], summary["gsd_m"]) == (150, 120, 0.5)
     assert sum(c["pixels"] for c in summary["classes"]) == 120 * 150
-    assert "150 x 120 px, 0.5 m, model small 0.1" in result.err
+    assert "150 x 120 px, 0.5 m, EPSG:32633, model small 0.1" in result.err
     assert " ha " in result.err and "Mpx/s" in result.err
     quiet = cli(*arguments, "--overwrite", "-q")
     assert quiet.code == 0 and quiet.out == quiet.err == ""

@@ -98,3 +98,15 @@ def test_a_plain_image_has_no_place_and_no_area() -> None:
     assert not grid.is_georeferenced
     assert grid.gsd_m is None
     assert grid.transform.is_identity
+
+
+@pytest.mark.parametrize(
+    ("crs", "label"),
+    [
+        (None, None),
+        ('PROJCRS["WGS 84 / UTM zone 40N",BASEGEOGCRS["x"],ID["EPSG",32640]]', "EPSG:32640"),
+        ('ENGCRS["our yard",EDATUM["x"]]', "our yard"),
+    ],
+)
+def test_a_crs_is_named_as_people_name_it(crs: str | None, label: str | None) -> None:
+    assert Grid(1, 1, crs=crs).crs_label == label
