@@ -20,7 +20,7 @@ from glnet_geo.cli.options import (
 if TYPE_CHECKING:
     from glnet_geo.training import Progress
 
-_ITERATIONS = (220, 420, 110)
+_ITERATIONS = (150, 300, 50)
 
 
 @click.command()

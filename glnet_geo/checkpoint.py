@@ -187,7 +187,11 @@ def save_model(net: GLNet, card: ModelCard, path: Path, half: bool = False) -> N
     text = json.dumps(card.to_dict(), ensure_ascii=False)
     temporary = path.with_name(f".{path.name}.new")
     try:
+        # safetensors leaves files that only their owner may read, whatever the umask says.
+        temporary.touch()
+        mode = temporary.stat().st_mode
         save_file(tensors, temporary, {METADATA_KEY: text})
+        temporary.chmod(mode)
         publish(temporary, path)
     except (SafetensorError, OSError) as error:
         reason = " ".join(str(error).split())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from glnet_geo.errors import DatasetError
 from glnet_geo.grid import Window
 from glnet_geo.importing import starting_network
 from glnet_geo.legend import NODATA
-from glnet_geo.metrics import ConfusionMatrix
+from glnet_geo.metrics import ConfusionMatrix, Scores
 from glnet_geo.models.fpn import DecoderWidths
 from glnet_geo.models.glnet import Architecture, GLNet
 from glnet_geo.outputs import check_output, work_folder
@@ -172,11 +172,17 @@ def _scored(segmenter: GLNetSegmenter, card: ModelCard, dataset: Dataset) -> Mod
     held_out = dataset.split("val")
     if not held_out:
         return card
-    matrix = ConfusionMatrix(card.legend)
-    for scene in held_out:
-        _score_scene(scene, segmenter, matrix)
     images = [scene.image.name for scene in held_out]
-    return replace(card, scores={"held_out": images, **matrix.scores().to_dict()})
+    scores = score_scenes(held_out, segmenter).to_dict()
+    return replace(card, scores={"held_out": images, **scores})
+
+
+def score_scenes(scenes: Sequence[LabelledScene], segmenter: GLNetSegmenter) -> Scores:
+    """Predicts labelled scenes and scores all of them together."""
+    matrix = ConfusionMatrix(segmenter.legend)
+    for scene in scenes:
+        _score_scene(scene, segmenter, matrix)
+    return matrix.scores()
 
 
 def _score_scene(scene: LabelledScene, segmenter: GLNetSegmenter, matrix: ConfusionMatrix) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -63,9 +63,12 @@ class GLNetSegmenter:
         card: Their card.
         device: Where to run.
         reference: Whether to follow the reference's arithmetic to the letter: frames of exactly
-            the trained extent, a square global view, logits enlarged by nearest neighbour and
-            summed where patches overlap, and classes predicted that the legend ignores.
-        batch_size: Patches that run at a time.
+            the trained extent, a square global view, logits enlarged by nearest neighbour, and
+            classes predicted that the legend ignores.
+        interpolation: How quarter-resolution logits are enlarged; None for "bilinear", which is a
+            little ahead on held-out scenes (`benchmarks/interpolation.py`), or, if `reference`,
+            for "nearest".
+        batch_size: Patches that run at a time. More cost memory and, on a CPU, no less time.
     """
 
     def __init__(
@@ -74,7 +77,8 @@ class GLNetSegmenter:
         card: ModelCard,
         device: torch.device,
         reference: bool = False,
-        batch_size: int = 2,
+        interpolation: Literal["nearest", "bilinear"] | None = None,
+        batch_size: int = 1,
     ) -> None:
         self.legend = card.legend
         self.n_bands = net.architecture.bands
@@ -82,6 +86,7 @@ class GLNetSegmenter:
         self._card = card
         self._device = device
         self._reference = reference
+        self._interpolation = interpolation or ("nearest" if reference else "bilinear")
         self._batch_size = batch_size
 
     def frames(self, grid: Grid) -> Sequence[Frame]:
@@ -137,43 +142,25 @@ class GLNetSegmenter:
         return self._net.normalize(pixels.to(self._device, non_blocking=True))
 
     def _merge(self, logits: FrameLogits, layout: PatchLayout) -> MapScores:
-        """The frame's scores from quarter-resolution logits."""
-        enlarge = _nearest if self._reference else _bilinear
+        """The frame's scores: enlarged logits, summed where patches overlap (step 9)."""
         if logits.patches is None:
-            whole = enlarge(logits.whole, layout.height, layout.width)[0]
+            whole = self._enlarge(logits.whole, layout.height, layout.width)
             return whole.cpu().numpy()
         size = layout.patch_size
         scores = torch.zeros(len(self.legend), layout.height, layout.width)
-        weight = None if self._reference else _taper(size)
-        total = torch.zeros(layout.height, layout.width)
         for window, patch in zip(layout.windows, logits.patches, strict=True):
-            enlarged = enlarge(patch[None], size, size)[0].cpu()
-            place = window.slices
-            scores[(slice(None), *place)] += enlarged if weight is None else enlarged * weight
-            if weight is not None:
-                total[place] += weight
-        return (scores if weight is None else scores.div_(total)).numpy()
+            enlarged = self._enlarge(patch[None], size, size).cpu()
+            scores[(slice(None), *window.slices)] += enlarged
+        return scores.numpy()
+
+    def _enlarge(self, logits: Tensor, height: int, width: int) -> Tensor:
+        """Maps 1 x K x h x w to K x height x width."""
+        align = None if self._interpolation == "nearest" else False
+        size = (height, width)
+        return F.interpolate(logits, size, mode=self._interpolation, align_corners=align)[0]
 
 
 _MIN_VIEW = 64  # pixels; two cells of the coarsest map
-
-
-def _nearest(logits: Tensor, height: int, width: int) -> Tensor:
-    return F.interpolate(logits, (height, width), mode="nearest")
-
-
-def _bilinear(logits: Tensor, height: int, width: int) -> Tensor:
-    return F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
-
-
-def _taper(size: int) -> Tensor:
-    """Weights that fall towards a patch's border but stay positive: size x size."""
-    steps = torch.arange(1, size + 1, dtype=torch.float32)
-    ramp = torch.minimum(steps, steps.flip(0)).clamp(max=_TAPER) / _TAPER
-    return ramp[:, None] * ramp[None, :]
-
-
-_TAPER = 48  # pixels; below the smallest overlap of two patches
 
 
 def _mirror_to(pixels: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:

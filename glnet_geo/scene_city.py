@@ -1,7 +1,7 @@
 """The city of a synthetic scene: a bent grid of main roads, and districts with streets and plots.
 
-Streets and plots live in the (u, v) coordinates of the grid; `StreetGrid.place` carries them into the
-image, where points are (x, y) with y down. All lengths are in pixels.
+Streets and plots live in the (u, v) coordinates of the grid; `StreetGrid.place` carries them into
+the image, where points are (x, y) with y down. All lengths are in pixels.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class Schedule:
     """
 
     iterations: tuple[int, int, int]
-    learning_rates: tuple[float, float, float] = (1e-3, 5e-4, 5e-4)
+    learning_rates: tuple[float, float, float] = (1e-3, 5e-4, 2e-4)
     frames: tuple[int, int, int] = (4, 2, 1)
     patches: int = 4
     power: float = 0.9

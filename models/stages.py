@@ -190,7 +190,7 @@ def warm_start(net: GLNet, stage: Form) -> None:
             else:
                 value.zero_()
                 value[:, : source.shape[1]].copy_(source)
-        _pass_own_maps_on(branch.decoder.smooth.weight)
+        _pass_own_maps_on(branch.decoder.smooth)
         if stage is Form.GLOBAL_TO_LOCAL:
             head = plain["decoder.classify.weight"], plain["decoder.classify.bias"]
             net.ensemble.load_state_dict(
@@ -198,10 +198,12 @@ def warm_start(net: GLNet, stage: Form) -> None:
             )
 
 
-def _pass_own_maps_on(weight: Tensor) -> None:
+def _pass_own_maps_on(smooth: nn.Conv2d) -> None:
     """Makes the fused smoothing of four levels, [own, other] each, return the own ones."""
-    nn.init.zeros_(weight)
-    per_level = weight.shape[0] // 4
-    for output in range(weight.shape[0]):
+    assert smooth.bias is not None
+    nn.init.zeros_(smooth.weight)
+    nn.init.zeros_(smooth.bias)
+    per_level = smooth.out_channels // 4
+    for output in range(smooth.out_channels):
         level, channel = divmod(output, per_level)
-        weight[output, 2 * per_level * level + channel, 1, 1] = 1
+        smooth.weight[output, 2 * per_level * level + channel, 1, 1] = 1

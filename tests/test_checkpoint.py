@@ -156,6 +156,13 @@ def test_saving_over_a_model_that_cannot_be_written_keeps_it(tmp_path):
     assert not path.parent.exists()
 
 
+def test_model_file_is_as_readable_as_any_other(tmp_path):
+    path = small_model(tmp_path / "m.safetensors", Form.GLOBAL)
+    other = tmp_path / "other"
+    other.touch()
+    assert path.stat().st_mode == other.stat().st_mode
+
+
 def test_half_precision_halves_the_file(tmp_path):
     card = small_card(Form.GLOBAL)
     net = GLNet(card.architecture)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from glnet_geo.synthetic import make_scene
 from tests.rasters import noise, placed_tif
 
 
@@ -76,16 +77,20 @@ def test_usage_errors_exit_with_2(cli, arguments):
     assert result.code == 2 and "Error: " in result.err
 
 
-def test_bands_change_the_map(cli, folder, model):
-    maps = []
-    for bands in ("1,2,3", "3,2,1"):
-        output = folder / f"{bands}.tif"
-        arguments = ("-o", output, "--model", model, "--bands", bands)
-        assert cli("predict", folder / "scene.tif", *arguments).code == 0
+def test_bands_are_taken_in_the_order_given(cli, tmp_path):
+    pixels = make_scene(300, 300).pixels
+    pixels[0] //= 2  # a reddish scene is another one when its bands are swapped
+    placed_tif(tmp_path / "rgb.tif", pixels)
+    placed_tif(tmp_path / "bgr.tif", pixels[::-1])
+    maps = {}
+    for name, bands in (("rgb", "1,2,3"), ("bgr", "3,2,1"), ("bgr", "1,2,3")):
+        output = tmp_path / f"{name}{bands}.tif"
+        assert cli("predict", tmp_path / f"{name}.tif", "-o", output, "--bands", bands).code == 0
         with rasterio.open(output) as dataset:
-            maps.append(dataset.read(1))
+            maps[name, bands] = dataset.read(1)
             assert dataset.tags()["BANDS"] == bands
-    assert (maps[0] != maps[1]).any()
+    assert (maps["rgb", "1,2,3"] == maps["bgr", "3,2,1"]).all()
+    assert (maps["rgb", "1,2,3"] != maps["bgr", "1,2,3"]).mean() > 0.01
 
 
 def test_summary_and_json(cli, folder, model):

@@ -35,15 +35,18 @@ def import_arguments(folder, *names):
 
 
 @pytest.mark.parametrize(
-    ("names", "form", "expected"),
+    ("names", "form", "case_name", "expected"),
     [
-        (("g",), Form.GLOBAL, "m1_predictions_global"),
-        (("g", "g2l"), Form.GLOBAL_TO_LOCAL, "m2_predictions"),
-        (("g", "g2l", "l2g"), Form.BOTH_WAYS, "m3_predictions"),
+        (("g",), Form.GLOBAL, "a", "m1_predictions_global"),
+        (("g", "g2l"), Form.GLOBAL_TO_LOCAL, "b", "m2_predictions"),
+        (("g", "g2l", "l2g"), Form.BOTH_WAYS, "a", "m3_predictions"),
+        (("g", "g2l", "l2g"), Form.BOTH_WAYS, "b", "m3_predictions"),
     ],
 )
-def test_imported_model_gives_the_authors_labels(cli, checkpoints, tmp_path, names, form, expected):
-    case = reference.Case("a")
+def test_imported_model_gives_the_authors_labels(
+    cli, checkpoints, tmp_path, names, form, case_name, expected
+):
+    case = reference.Case(case_name)
     model, scene, labels = (tmp_path / n for n in ("m.safetensors", "scene.tif", "map.tif"))
     sizes = ("--global-size", case.global_size, "--patch-size", case.layout.patch_size)
     result = cli(

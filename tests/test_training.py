@@ -18,22 +18,34 @@ from tests.rasters import noise, placed_tif
 SCHEDULE = Schedule((3, 3, 2), frames=(2, 1, 1), patches=3)
 
 
-@pytest.fixture
-def dataset(tmp_path):
+def make_dataset(folder):
     """Two scenes to learn from and one to score on, 150 px, with frames of 128."""
     rng = np.random.default_rng(0)
     parts = ['name = "made"\nlegend = "dubai"\n']
     for name, split in (("a", "train"), ("b", "train"), ("c", "val")):
         labels = rng.integers(1, 6, (1, 150, 160), np.uint8)
-        placed_tif(tmp_path / f"{name}.tif", noise(150, 160, seed=ord(name)))
-        placed_tif(tmp_path / f"{name}_labels.tif", labels)
+        placed_tif(folder / f"{name}.tif", noise(150, 160, seed=ord(name)))
+        placed_tif(folder / f"{name}_labels.tif", labels)
         parts.append(
             f'[[scenes]]\nimage = "{name}.tif"\nlabels = "{name}_labels.tif"\nsplit = "{split}"\n'
         )
     parts.append("[model]\nframe = 128\npatch_size = 64\nglobal_size = 64\nwidths = [8, 4]\n")
-    path = tmp_path / "data.toml"
+    path = folder / "data.toml"
     path.write_text("".join(parts))
     return path
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return make_dataset(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """Weights of a run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    run(make_dataset(folder), folder / "m.safetensors")
+    return load_model(folder / "m.safetensors")[0].state_dict()
 
 
 def test_train_writes_a_scored_model(cli, dataset, tmp_path):
@@ -69,18 +81,16 @@ def run(dataset, output, **options):
 
 
 @pytest.mark.parametrize("steps", [2, 3, 5, 8])
-def test_resumed_run_ends_as_an_unbroken_one(dataset, tmp_path, steps):
-    whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
-    run(dataset, whole)
+def test_resumed_run_ends_as_an_unbroken_one(dataset, unbroken, tmp_path, steps):
+    broken = tmp_path / "broken.safetensors"
     with pytest.raises(KeyboardInterrupt):
         run(dataset, broken, report=Stop(steps))
     assert not broken.exists()
     seen = []
     run(dataset, broken, resume=True, report=seen.append)
     assert len(seen) == 8 - steps
-    expected = load_model(whole)[0].state_dict()
     for key, value in load_model(broken)[0].state_dict().items():
-        torch.testing.assert_close(value, expected[key], rtol=0, atol=0, msg=key)
+        torch.testing.assert_close(value, unbroken[key], rtol=0, atol=0, msg=key)
 
 
 def test_resume_without_a_state_starts_afresh_and_says_so(dataset, tmp_path, caplog):
