@@ -31,6 +31,7 @@ from glnet_geo.tiling import PatchLayout
 from glnet_geo.training import FrameGeometry, Progress, Schedule, TrainingRun
 
 _FRAME_OVERLAP = 128  # pixels that neighbouring frames of a scene share at least
+_STATE = "state"  # name of the file from which a run resumes
 _BAND_NAMES = ("red", "green", "blue")
 _CACHE_MB = 768  # training reads the same few scenes over and over
 
@@ -94,12 +95,13 @@ def fit(
         if not resume:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(exist_ok=True)
+        stack.callback(_remove_if_stateless, folder)
         run = TrainingRun(
             net.to_channels_last(place),
             sampler,
             FrameGeometry(layout, options.global_size),
             schedule,
-            folder / "state",
+            folder / _STATE,
             _identity(dataset_file, dataset),
         )
         if resume and not run.resume():
@@ -109,6 +111,11 @@ def fit(
     save_model(net, card, output, half=True)
     shutil.rmtree(folder, ignore_errors=True)
     return card
+
+
+def _remove_if_stateless(folder: Path) -> None:
+    if not (folder / _STATE).exists():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _new_model(

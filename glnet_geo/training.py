@@ -275,8 +275,15 @@ class TrainingRun:
             "net": self._net.state_dict(),
             "optimizer": self._optimizer.state_dict() if self._optimizer else None,
         }
-        torch.save(state, temporary)
-        os.replace(temporary, self._state_file)
+        try:
+            torch.save(state, temporary)
+            os.replace(temporary, self._state_file)
+        except (OSError, RuntimeError) as error:  # torch says either on a full disk
+            temporary.unlink(missing_ok=True)
+            reason = str(error).splitlines()[0][:100]
+            raise TrainingError(
+                f"{self._state_file} cannot be written ({reason}). Make room, then use --resume."
+            ) from error
 
 
 @contextmanager

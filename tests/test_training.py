@@ -125,6 +125,18 @@ def test_what_is_wrong_with_the_data_is_said_before_anything_is_written(cli, dat
     assert {p.name for p in tmp_path.iterdir()} == before
 
 
+def test_full_disk_is_said_and_leaves_nothing(dataset, tmp_path, monkeypatch):
+    def save(state, path):
+        path.write_bytes(b"cut")
+        raise RuntimeError("basic_ios::clear: iostream error\nsecond line")
+
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(TrainingError, match=r"cannot be written .* Make room") as caught:
+        run(dataset, tmp_path / "m.safetensors")
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_loss_that_is_no_number_stops_the_run(dataset, tmp_path):
     schedule = Schedule((50, 1, 1), learning_rates=(1e30, 1, 1), frames=(1, 1, 1))
     with pytest.raises(TrainingError, match="no number at iteration"):
