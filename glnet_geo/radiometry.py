@@ -38,11 +38,12 @@ class Stretch:
         if not self.low:
             return pixels.astype(np.uint8, copy=False)
         shape = (-1, 1, 1)
-        low = np.array(self.low, np.float32).reshape(shape)
-        high = np.array(self.high, np.float32).reshape(shape)
+        precise = np.promote_types(pixels.dtype, np.float32)
+        low = np.array(self.low, precise).reshape(shape)
+        high = np.array(self.high, precise).reshape(shape)
         with np.errstate(invalid="ignore", over="ignore"):
-            shares = (pixels.astype(np.float32) - low) / np.where(high > low, high - low, 1)
-            # Clipped before it is multiplied: values near the end of float32 must not overflow.
+            shares = (pixels.astype(precise) - low) / np.where(high > low, high - low, 1)
+            # Clipped before it is multiplied: values near the end of the range must not overflow.
             shares = np.where(np.isfinite(pixels), np.clip(shares, 0, 1), 0)
         return (shares * 255 + 0.5).astype(np.uint8)
 

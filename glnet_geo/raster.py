@@ -95,10 +95,12 @@ class SceneReader:
         try:
             self.grid = _grid(path, self._dataset)
             self.bands = self._choose_bands(bands, n_bands)
+            self.dtype = np.result_type(*(self._dataset.dtypes[band - 1] for band in self.bands))
+            if np.issubdtype(self.dtype, np.complexfloating):
+                raise RasterError(f"{path} has complex pixels. Map their amplitude instead.")
         except BaseException:
             self._dataset.close()
             raise
-        self.dtype = np.result_type(*(self._dataset.dtypes[band - 1] for band in self.bands))
 
     def __enter__(self) -> Self:
         return self

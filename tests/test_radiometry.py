@@ -167,3 +167,9 @@ def test_shrink_equals_pillow_on_colour() -> None:
 def test_shrink_to_the_same_size_changes_nothing() -> None:
     pixels = np.random.default_rng(2).integers(0, 256, (3, 8, 9), np.uint8)
     np.testing.assert_array_equal(shrink(pixels, 8, 9), pixels)
+
+
+def test_huge_float64_values_keep_their_order(path: Path) -> None:
+    ramp64 = np.linspace(1e299, 1e300, 10_000).reshape(1, 100, 100)
+    _, mapped = stretched(path, ramp64)
+    assert (np.diff(mapped.ravel().astype(int)) >= 0).all() and mapped[0, -1, -1] == 255

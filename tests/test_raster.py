@@ -647,3 +647,8 @@ class TestReadClasses:
     def test_a_missing_file(self, path: Path) -> None:
         with pytest.raises(RasterError, match="does not exist"):
             read_classes(path)
+
+
+def test_complex_pixels_are_refused(path: Path) -> None:
+    with pytest.raises(RasterError, match="complex pixels"):
+        SceneReader(write_tif(path, np.ones((1, 4, 5), np.complex64), **UTM))
