@@ -16,7 +16,7 @@ from glnet_geo.checkpoint import load_model
 from glnet_geo.datasets import load_dataset
 from glnet_geo.fitting import score_scenes
 from glnet_geo.modelzoo import DEFAULT_MODEL, find_model
-from glnet_geo.prediction import GLNetSegmenter, choose_device
+from glnet_geo.segmenter import GLNetSegmenter, choose_device
 
 
 def main() -> None:

@@ -59,7 +59,7 @@ def make_reference_model(path: Path) -> None:
 def make_scene_file(path: Path, size: int) -> None:
     """A synthetic scene as a GeoTIFF."""
     from glnet_geo.grid import Grid
-    from glnet_geo.raster import write_scene
+    from glnet_geo.raster_output import write_scene
     from glnet_geo.synthetic import make_scene
 
     grid = Grid.north_up(size, size, 330_000, 2_780_000, 0.5, "EPSG:32640")

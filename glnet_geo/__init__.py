@@ -5,7 +5,7 @@ The layers, from the bottom up; a module imports from its own floor downwards on
     grid, legend, errors, outputs, sidecar     values and files, no rasters, no torch
     tiling, metrics, models                    integers, scores, networks
     raster, radiometry, checkpoint, datasets   what is read and written
-    prediction, training                       a scene through a model, a model from scenes
+    segmenter, prediction, training            a scene through a model, a model from scenes
     fitting, demonstration                     whole jobs of several of these
     cli                                        Click and nothing else
 

@@ -13,7 +13,8 @@ from glnet_geo.metrics import ConfusionMatrix, Scores
 from glnet_geo.outputs import check_output, publish, working_folder
 from glnet_geo.prediction import MapSummary, predict
 from glnet_geo.quicklook import quicklook
-from glnet_geo.raster import class_map, read_classes, write_scene
+from glnet_geo.raster import read_classes
+from glnet_geo.raster_output import class_map, write_scene
 from glnet_geo.synthetic import make_scene
 
 GSD_M = 0.5

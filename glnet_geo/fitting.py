@@ -24,9 +24,10 @@ from glnet_geo.metrics import ConfusionMatrix, Scores
 from glnet_geo.models.fpn import DecoderWidths
 from glnet_geo.models.glnet import Architecture, GLNet
 from glnet_geo.outputs import check_output, work_folder
-from glnet_geo.prediction import GLNetSegmenter, choose_device, map_scene
+from glnet_geo.prediction import map_scene
 from glnet_geo.raster import SceneReader, gdal_environment
 from glnet_geo.sampling import FrameSampler, OpenScene
+from glnet_geo.segmenter import GLNetSegmenter, choose_device
 from glnet_geo.tiling import PatchLayout
 from glnet_geo.training import FrameGeometry, Progress, Schedule, TrainingRun
 

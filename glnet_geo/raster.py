@@ -1,39 +1,34 @@
-"""Rasters in, class maps out: the only raster I/O.
+"""Reading rasters, window by window.
 
-Arrays are C x H x W, masks H x W with True where a pixel is valid.
+Arrays are C x H x W, masks H x W with True where a pixel is valid. Only this module and
+`raster_output` open rasters; the rest takes arrays and values.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio._err import CPLE_BaseError  # GDAL's own errors have no public base class
 from rasterio.enums import ColorInterp
-from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
-from rasterio.shutil import copy as copy_raster
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.warp import transform as warp
 from rasterio.windows import Window as RasterioWindow
 
-from glnet_geo.errors import OutputError, RasterError
+from glnet_geo.errors import RasterError
 from glnet_geo.grid import Grid, Window
-from glnet_geo.legend import NODATA, Legend
-from glnet_geo.outputs import publish, working_folder
-from glnet_geo.sidecar import sidecar_path, sidecar_xml
 
 Pixels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
 _CACHE_MB = 256
-_BLOCK = 512  # pixels on a side of a tile of the output
 _WEB_MERCATOR = ("pseudo mercator", "pseudo-mercator", "mercator_auxiliary_sphere")
 _OUTLINE_STEPS = 64  # points on each side of the outline whose area is taken
 
@@ -67,7 +62,7 @@ def gdal_environment(cache_mb: int = _CACHE_MB) -> Iterator[None]:
         yield
 
 
-class SceneReader:
+class SceneReader(AbstractContextManager["SceneReader"]):
     """An open scene, read window by window. Not to be shared between threads.
 
     Args:
@@ -102,15 +97,11 @@ class SceneReader:
             self._dataset.close()
             raise
 
-    def __enter__(self) -> Self:
-        return self
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Closes the file."""
         self._dataset.close()
 
     def read(self, window: Window) -> Chip:
@@ -141,13 +132,13 @@ class SceneReader:
         return pixels[:, valid]
 
     def _read(self, window: Window, height: int, width: int) -> tuple[Pixels, Mask]:
-        box = RasterioWindow(window.left, window.top, window.width, window.height)
+        box = box_of(window)
         shape = (len(self.bands), height, width)
         try:
             pixels = self._dataset.read(self.bands, window=box, out_shape=shape)
             masks = self._dataset.read_masks(self.bands, window=box, out_shape=shape)
         except RasterioError as error:
-            raise RasterError(f"{self.path} cannot be read: {_reason(error)}.") from error
+            raise RasterError(f"{self.path} cannot be read: {reason_of(error)}.") from error
         valid = (masks > 0).all(axis=0)
         if np.issubdtype(pixels.dtype, np.floating):
             valid &= np.isfinite(pixels).all(axis=0)
@@ -199,166 +190,13 @@ def read_classes(path: Path) -> npt.NDArray[np.uint8]:
         return labels
 
 
-def write_scene(path: Path, pixels: npt.NDArray[np.uint8], grid: Grid) -> None:
-    """Writes an RGB scene as a tiled GeoTIFF, whole or not at all.
-
-    Args:
-        path: The output; an existing file is replaced.
-        pixels: 3 x H x W.
-        grid: Its grid.
-
-    Raises:
-        OutputError: The disk is full or the output cannot be replaced.
-    """
-    profile = {**_profile(grid), "count": 3, "photometric": "RGB", "predictor": 2}
-    with working_folder(path) as folder:
-        finished = folder / "finished"
-        with _writing(path), _quiet():
-            with rasterio.open(finished, "w", **profile) as dataset:
-                dataset.write(pixels)
-            with rasterio.open(finished) as dataset:
-                _check_read_back(np.array_equal(dataset.read(), pixels))
-        # That of another raster of this name would colour this one.
-        sidecar_path(path).unlink(missing_ok=True)
-        publish(finished, path)
-
-
-class ClassMapWriter:
-    """A class raster in the making; made by `class_map`.
-
-    Args:
-        path: The file in the making.
-        output: What it will be, for messages.
-        grid: Its grid.
-        legend: Its classes.
-        tags: More tags for the file.
-
-    Attributes:
-        counts: Pixels written so far by class id, 256 of them; `NODATA` is the last.
-    """
-
-    def __init__(
-        self, path: Path, output: Path, grid: Grid, legend: Legend, tags: Mapping[str, str]
-    ) -> None:
-        self._output = output
-        self.counts: npt.NDArray[np.int64] = np.zeros(256, np.int64)
-        colors = {c.id: (*c.rgb, 255) for c in legend.classes}
-        with _writing(output), _quiet():
-            self._dataset = rasterio.open(path, "w", **_profile(grid), nodata=NODATA)
-            self._dataset.write_colormap(1, {**colors, NODATA: (255, 255, 255, 0)})
-            self._dataset.set_band_description(1, "land cover")
-            names = {f"CLASS_{c.id}": c.name for c in legend.classes}
-            self._dataset.update_tags(**{**tags, **names})
-
-    def write(self, labels: npt.NDArray[np.uint8], window: Window) -> None:
-        """Writes H x W class ids (`NODATA` where there is nothing) into a window.
-
-        Raises:
-            OutputError: The disk is full.
-        """
-        box = RasterioWindow(window.left, window.top, window.width, window.height)
-        with _writing(self._output):
-            self._dataset.write(labels, 1, window=box)
-        self.counts += np.bincount(labels.ravel(), minlength=256)
-
-    def close(self) -> None:
-        """Flushes what is written.
-
-        Raises:
-            OutputError: The disk is full.
-        """
-        with _writing(self._output):
-            self._dataset.close()
+def box_of(window: Window) -> RasterioWindow:
+    """A window as rasterio wants it."""
+    return RasterioWindow(window.left, window.top, window.width, window.height)
 
 
 @contextmanager
-def class_map(
-    path: Path, grid: Grid, legend: Legend, tags: Mapping[str, str]
-) -> Iterator[ClassMapWriter]:
-    """Writes a class raster as a cloud-optimized GeoTIFF, whole or not at all.
-
-    The raster has nodata 255, a colour table, the classes' names in its tags and, for GDAL and
-    QGIS, in an `.aux.xml` beside it. The block writes every pixel exactly once; when it ends
-    without an error the file takes its place, and an existing one is replaced.
-
-    Args:
-        path: The output.
-        grid: Its grid.
-        legend: Its classes.
-        tags: More tags for the file.
-
-    Raises:
-        OutputError: The disk is full or the output cannot be replaced.
-    """
-    with working_folder(path) as folder:
-        strips, finished, side = folder / "strips", folder / "finished", folder / "side"
-        writer = ClassMapWriter(strips, path, grid, legend, tags)
-        try:
-            yield writer
-        finally:
-            writer.close()
-        with _writing(path), _quiet():
-            copy_raster(
-                strips,
-                finished,
-                driver="COG",
-                compress="deflate",
-                blocksize=_BLOCK,
-                overview_resampling="mode",
-                bigtiff="if_safer",
-            )
-            _check_read_back(np.array_equal(_count_classes(finished, grid), writer.counts))
-        side.write_bytes(sidecar_xml(legend))
-        publish(side, sidecar_path(path))
-        publish(finished, path)
-
-
-def _profile(grid: Grid) -> dict[str, Any]:
-    profile = {
-        "driver": "GTiff",
-        "height": grid.height,
-        "width": grid.width,
-        "count": 1,
-        "dtype": "uint8",
-        "crs": grid.crs,
-        "tiled": True,
-        "blockxsize": _BLOCK,
-        "blockysize": _BLOCK,
-        "compress": "deflate",
-        "bigtiff": "if_safer",
-    }
-    # An identity transform would pass for a place on the ground.
-    if not grid.transform.is_identity:
-        profile["transform"] = grid.transform
-    return profile
-
-
-def _count_classes(path: Path, grid: Grid) -> npt.NDArray[np.int64]:
-    counts: npt.NDArray[np.int64] = np.zeros(256, np.int64)
-    with rasterio.open(path) as dataset:
-        for window in grid.rows(_BLOCK):
-            box = RasterioWindow(window.left, window.top, window.width, window.height)
-            counts += np.bincount(dataset.read(1, window=box).ravel(), minlength=256)
-    return counts
-
-
-def _check_read_back(is_equal: bool) -> None:
-    """GDAL may close a file on a full disk without a word: what is finished is read once more."""
-    if not is_equal:
-        raise RasterioIOError("what was written does not read back (is the disk full?)")
-
-
-@contextmanager
-def _writing(output: Path) -> Iterator[None]:
-    """Turns GDAL's errors into one line about the output."""
-    try:
-        yield
-    except (RasterioError, CPLE_BaseError) as error:
-        raise OutputError(f"{output} cannot be written: {_reason(error)}.") from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without rasterio's warning about rasters without a place; commands say it in words."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -371,11 +209,11 @@ def _open(path: Path) -> Any:
     if path.is_dir():
         raise RasterError(f"{path} is a folder, not a raster.")
     try:
-        with _quiet():
+        with quiet():
             dataset = rasterio.open(path)
     except RasterioError as error:
         raise RasterError(
-            f"{path} is not a raster that GDAL can read: {_reason(error)}."
+            f"{path} is not a raster that GDAL can read: {reason_of(error)}."
         ) from error
     if dataset.count == 0:
         dataset.close()
@@ -436,7 +274,7 @@ def _outline_area(dataset: Any) -> float:
     return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """GDAL's own words in one line, without its own full stop."""
     deepest: BaseException = error
     while deepest.__cause__ is not None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,7 @@ class Sample:
     target: npt.NDArray[np.uint8]
 
 
-class OpenScene:
+class OpenScene(AbstractContextManager["OpenScene"]):
     """A labelled scene, opened for windowed reading.
 
     Args:
@@ -54,7 +54,7 @@ class OpenScene:
         try:
             self._labels = SceneReader(scene.labels, n_bands=3 if scene.palette else 1)
         except BaseException:
-            self._image.__exit__(None, None, None)
+            self._image.close()
             raise
         self.grid = self._image.grid
         labels_grid = self._labels.grid
@@ -66,21 +66,13 @@ class OpenScene:
             )
         self._stretch = find_stretch(self._image)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Closes both files."""
-        self._image.__exit__(None, None, None)
-        self._labels.__exit__(None, None, None)
+        self._image.close()
+        self._labels.close()
 
     def read(self, window: Window, size: int) -> Sample:
         """Reads a square window, resampled to `size` x `size`."""

@@ -16,6 +16,7 @@ FLOORS = (
     {"tiling", "metrics", "models"},
     {
         "raster",
+        "raster_output",
         "radiometry",
         "checkpoint",
         "importing",
@@ -27,18 +28,18 @@ FLOORS = (
         "scene_city",
         "synthetic",
     },
-    {"prediction", "training"},
+    {"segmenter", "prediction", "training"},
     {"fitting", "demonstration"},
     {"cli"},
 )
 FENCES = {
     "click": {"cli"},
     "rich": {"cli"},
-    "rasterio": {"raster"},
+    "rasterio": {"raster", "raster_output"},
     "affine": {"grid"},
     "shapely": set(),
     "geopandas": set(),
-    "torch": {"models", "checkpoint", "importing", "training", "prediction"},
+    "torch": {"models", "checkpoint", "importing", "training", "segmenter"},
     "safetensors": {"checkpoint"},
 }
 

@@ -10,8 +10,9 @@ from glnet_geo.errors import GlnetGeoError
 from glnet_geo.grid import Grid
 from glnet_geo.legend import DEEPGLOBE, DUBAI, NODATA
 from glnet_geo.models.glnet import Form, GLNet
-from glnet_geo.prediction import GLNetSegmenter, choose_device, map_scene, predict
+from glnet_geo.prediction import map_scene, predict
 from glnet_geo.raster import Chip, SceneReader
+from glnet_geo.segmenter import GLNetSegmenter, choose_device
 from glnet_geo.tiling import plan_frames
 from tests.models import small_card, small_model
 from tests.rasters import UTM, noise, placed_tif

@@ -521,7 +521,7 @@ import numpy as np
 from glnet_geo.errors import OutputError
 from glnet_geo.grid import Grid
 from glnet_geo.legend import DEEPGLOBE
-from glnet_geo.raster import class_map, write_scene
+from glnet_geo.raster_output import class_map, write_scene
 
 grid = Grid(600, 600)
 labels = np.random.default_rng(0).integers(0, 7, (600, 600), np.uint8)
