@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import click
 
@@ -79,8 +79,15 @@ def verbosity_options(command: Command) -> Command:
     return quiet(verbose(command))
 
 
+class Show(Protocol):
+    """Takes what is done, what there is in all, and a word about it."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Shows it, if it is time to."""
+
+
 @contextmanager
-def progress(label: str, unit: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+def progress(label: str, unit: str, quiet: bool) -> Iterator[Show]:
     """Shows progress on stderr: a bar on a terminal, else a line every so often.
 
     Args:
@@ -89,10 +96,10 @@ def progress(label: str, unit: str, quiet: bool) -> Iterator[Callable[[int, int]
         quiet: Whether to show nothing.
 
     Yields:
-        A function that takes what is done and what there is in all.
+        What takes the progress.
     """
     if quiet:
-        yield lambda done, total: None
+        yield lambda done, total, note="": None
     elif sys.stderr.isatty():
         with _bar(label, unit) as update:
             yield update
@@ -101,7 +108,7 @@ def progress(label: str, unit: str, quiet: bool) -> Iterator[Callable[[int, int]
 
 
 @contextmanager
-def _bar(label: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+def _bar(label: str, unit: str) -> Iterator[Show]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -120,7 +127,9 @@ def _bar(label: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield lambda done, total, note="": bar.update(
+            task, completed=done, total=total, description=f"{label}{note}"
+        )
 
 
 class _Lines:
@@ -130,8 +139,8 @@ class _Lines:
         self._label, self._unit = label, unit
         self._last = time.monotonic()
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int, note: str = "") -> None:
         now = time.monotonic()
         if now - self._last >= _LINE_EVERY_S and done < total:
-            click.echo(f"{self._label}: {done} of {total} {self._unit}", err=True)
+            click.echo(f"{self._label}{note}: {done} of {total} {self._unit}", err=True)
             self._last = now

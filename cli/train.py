@@ -75,7 +75,7 @@ def train(
             device=device,
             overwrite=overwrite,
             resume=resume,
-            report=lambda at: show(*_position(at, iterations)),
+            report=lambda at: show(_steps_done(at, iterations), sum(iterations), _note(at)),
         )
     if not quiet:
         scores = card.scores
@@ -85,8 +85,11 @@ def train(
             click.echo(f"  mean IoU {scores['mean_iou']}, accuracy {scores['accuracy']}", err=True)
 
 
-def _position(at: Progress, iterations: tuple[int, int, int]) -> tuple[int, int]:
+def _steps_done(at: Progress, iterations: tuple[int, int, int]) -> int:
     from glnet_geo.models.stages import STAGES
 
-    before = sum(iterations[: STAGES.index(at.stage)])
-    return before + at.iteration, sum(iterations)
+    return sum(iterations[: STAGES.index(at.stage)]) + at.iteration
+
+
+def _note(at: Progress) -> str:
+    return f" {at.stage.replace('_', ' ')}, loss {at.loss:.3f}"

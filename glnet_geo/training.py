@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -52,7 +52,8 @@ class Schedule:
         iterations: Steps of the three stages.
         learning_rates: Rates that the three stages start from.
         frames: Frames a step in the three stages.
-        patches: Patches a step in stage 2, and the batch in which patches run in stage 3.
+        patches: Patches that run at a time in stages 2 and 3; in stage 2 batch norm sees these.
+        drawn: Patches drawn from a step's frames in stage 2; None takes all, as the paper does.
         power: Exponent of the polynomial decay to 0, per step.
         weight_decay: L2 penalty inside Adam.
         seed: Seed of sampling and of fresh weights.
@@ -63,6 +64,7 @@ class Schedule:
     learning_rates: tuple[float, float, float] = (1e-3, 5e-4, 2e-4)
     frames: tuple[int, int, int] = (4, 2, 1)
     patches: int = 4
+    drawn: int | None = 4
     power: float = 0.9
     weight_decay: float = 1e-4
     seed: int = 0
@@ -76,6 +78,7 @@ class Schedule:
             learning_rates=(5e-5, 2e-5, 5e-5),
             frames=(6, 6, 6),
             patches=6,
+            drawn=None,
             weight_decay=5e-4,
             seed=seed,
             augmentation=Augmentation(scale=1, brightness=0, contrast=1),
@@ -102,16 +105,12 @@ class Progress:
     Attributes:
         stage: The stage in work.
         iteration: Steps done in it.
-        iterations: Steps that it has.
         loss: Mean loss of the last steps.
-        seconds: Seconds since this run started or was resumed.
     """
 
     stage: Form
     iteration: int
-    iterations: int
     loss: float
-    seconds: float
 
 
 class TrainingRun:
@@ -199,7 +198,7 @@ class TrainingRun:
             warm_start(self._net, stage)
             self._optimizer = self._make_optimizer()
         prepare_stage(self._net, stage)
-        started = saved = time.monotonic()
+        saved = time.monotonic()
         recent: list[float] = []
         for samples in self._batches(total):
             for group in self._optimizer.param_groups:
@@ -214,11 +213,10 @@ class TrainingRun:
             self._optimizer.step()
             self._iteration += 1
             recent = [*recent[-19:], loss]
-            now = time.monotonic()
-            report(Progress(stage, self._iteration, total, float(np.mean(recent)), now - started))
-            if is_interrupted() or now - saved > _SAVE_EVERY_S:
+            report(Progress(stage, self._iteration, float(np.mean(recent))))
+            if is_interrupted() or time.monotonic() - saved > _SAVE_EVERY_S:
                 self._save()
-                saved = now
+                saved = time.monotonic()
             if is_interrupted():
                 raise KeyboardInterrupt
 
@@ -256,15 +254,21 @@ class TrainingRun:
             return global_step(self._net, frames.views, frames.target)
         layout = self._geometry.layout
         every = [FramePatch(f, window) for f in range(len(samples)) for window in layout.windows]
-        count = self._schedule.patches
         if stage is Form.GLOBAL_TO_LOCAL:
             with torch.no_grad():
                 context = self._net.context(frames.views)
-            chosen = rng.permutation(len(every))[:count]
-            picked = frames.patches([every[k] for k in sorted(chosen)])
-            return local_step(self._net, context, picked, layout).total
-        batches = (frames.patches(every[k : k + count]) for k in range(0, len(every), count))
-        return feedback_step(self._net, frames.views, frames.target, batches, layout).whole
+            drawn = sorted(rng.permutation(len(every))[: self._schedule.drawn])
+            batches = self._patch_batches(frames, [every[k] for k in drawn])
+            return sum(local_step(self._net, context, part, layout).total for part in batches)
+        batches = self._patch_batches(frames, every)
+        return feedback_step(self._net, frames.views, frames.target, batches, layout).total
+
+    def _patch_batches(
+        self, frames: _Frames, patches: Sequence[FramePatch]
+    ) -> Iterator[PatchBatch]:
+        count = self._schedule.patches
+        for start in range(0, len(patches), count):
+            yield frames.patches(patches[start : start + count])
 
     def _save(self) -> None:
         temporary = self._state_file.with_suffix(".new")
@@ -318,7 +322,7 @@ class _Frames:
         self.views = self._normalize(views)
         self.target = self._shrink_labels([sample.target for sample in samples], size // 4)
 
-    def patches(self, patches: list[FramePatch]) -> PatchBatch:
+    def patches(self, patches: Sequence[FramePatch]) -> PatchBatch:
         pixels = [self._cut(self._samples[p.frame].pixels, p.window) for p in patches]
         labels = [self._cut(self._samples[p.frame].target, p.window) for p in patches]
         target = self._shrink_labels(labels, patches[0].window.height // 4)
