@@ -31,9 +31,12 @@ def demo(output: Path, size: int, seed: int, device: str, overwrite: bool, quiet
         result = run_demo(
             output, size=size, seed=seed, device=device, overwrite=overwrite, report=report
         )
+    if quiet:
+        return
+    click.echo(describe(result.summary), err=True)
     click.echo(f"{result.scene}   synthetic scene, {size} x {size} px of {GSD_M} m")
     click.echo(f"{result.truth}   its true classes")
-    click.echo(describe(result.summary))
+    click.echo(f"{result.summary.output}   the predicted ones")
     click.echo(f"{result.quicklook}   scene, truth and prediction")
     scores = result.scores
     parts = [

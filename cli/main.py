@@ -70,7 +70,7 @@ def configure_logging(verbosity: int) -> None:
 
 
 def main() -> None:
-    """Runs the command line; exit codes as in `glnet-geo --help`'s documentation.
+    """Runs the command line and exits.
 
     A problem that the user can mend is one line and 1, a usage error 2, an interruption 130. A bug
     keeps its traceback.

@@ -86,7 +86,7 @@ def import_model(
     from glnet_geo.outputs import check_output
 
     given = tuple(path for path in (global_file, global_to_local, local_to_global) if path)
-    check_output(output, overwrite, given)
+    check_output(output, overwrite, (*given, Path(legend)))
     net, card = import_checkpoints(
         global_file,
         global_to_local,
@@ -116,7 +116,7 @@ def describe(card: ModelCard) -> str:
         "ignored": ", ".join(map(str, sorted(card.legend.ignore))) or "none",
         "provenance": card.provenance,
         "licence": card.licence,
-        "scores": json.dumps(card.scores, ensure_ascii=False),
+        "scores": json.dumps(card.scores),
     }
     lines = [f"{card.name} {card.version}"]
     return "\n".join(lines + [f"  {label:<11}{text}" for label, text in rows.items()])

@@ -62,7 +62,7 @@ def predict(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Map the land cover of SCENE, anything that GDAL opens.
+    """Map the land cover of SCENE, any raster file that GDAL opens.
 
     The result is a cloud-optimized GeoTIFF on exactly the scene's grid: class ids with colours
     and names, 255 where the scene has no data.

@@ -58,18 +58,14 @@ def train(
     with the local maps. The model is scored on the scenes with split = "val". An interrupted run
     keeps its state beside the output; --resume continues it.
     """
-    from glnet_geo.datasets import load_dataset
     from glnet_geo.fitting import fit
-    from glnet_geo.training import Schedule
 
-    loaded = load_dataset(dataset, data)
-    is_reference = loaded.options.preset == "reference"
-    make_schedule = Schedule.reference if is_reference else Schedule
     with progress("Training", "iterations", quiet) as show:
         card = fit(
             dataset,
             output,
-            make_schedule(iterations, seed=seed),
+            iterations=iterations,
+            seed=seed,
             data=data,
             licence=licence,
             device=device,
@@ -78,11 +74,10 @@ def train(
             report=lambda at: show(_steps_done(at, iterations), sum(iterations), _note(at)),
         )
     if not quiet:
-        scores = card.scores
         click.echo(f"{output}   {card.name} {card.version}, {len(card.legend)} classes", err=True)
-        if scores:
-            click.echo(f"  held out: {', '.join(scores['held_out'])}", err=True)
-            click.echo(f"  mean IoU {scores['mean_iou']}, accuracy {scores['accuracy']}", err=True)
+        if card.scores:
+            figures = (f"{name} {card.scores[name]}" for name in ("mean_iou", "accuracy"))
+            click.echo(f"  on {card.scores['held_out']}: {', '.join(figures)}", err=True)
 
 
 def _steps_done(at: Progress, iterations: tuple[int, int, int]) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from glnet_geo.errors import GlnetGeoError, ModelError, OutputError
 from glnet_geo.legend import Legend
@@ -27,6 +28,7 @@ from glnet_geo.tiling import MIN_PATCH_OVERLAP
 
 METADATA_KEY = "glnet_geo"
 FORMAT = 1
+_WEIGHT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _MAX_SIDE = 100_000  # pixels; a card that asks for more is damaged
 _MAX_CHANNELS = 4096
 
@@ -223,13 +225,16 @@ def load_model(path: Path) -> tuple[GLNet, ModelCard]:
             for key, value in GLNet(card.architecture).state_dict().items()
             if not key.endswith("num_batches_tracked")
         }
-    with weights as file:
-        found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-        compare_shapes(found, {key: tuple(value.shape) for key, value in expected.items()}, path)
-        state = {key: file.get_tensor(key) for key in found}
+    try:
+        with weights as file:
+            found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+            shapes = {key: tuple(value.shape) for key, value in expected.items()}
+            compare_shapes(found, shapes, path)
+            state = {key: file.get_tensor(key) for key in found}
+    except SafetensorError as error:
+        raise ModelError(f"{path} cannot be read: {' '.join(str(error).split())}.") from None
     for key, tensor in state.items():
-        if not tensor.is_floating_point() or not tensor.isfinite().all():
-            raise ModelError(f"{path} has weights in {key!r} that are not finite numbers.")
+        check_finite(key, tensor, path)
     net = GLNet(card.architecture)
     net.load_state_dict(state, strict=False)
     return net.eval(), card
@@ -259,6 +264,29 @@ def _open_model(path: Path) -> tuple[ModelCard, Any]:
         return ModelCard.from_dict(table), file
     except (GlnetGeoError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} is not a usable model: {error}") from None
+
+
+def check_finite(key: str, tensor: Tensor, path: Path) -> None:
+    """Refuses weights that are no numbers.
+
+    Raises:
+        ModelError: The tensor is not of a common floating-point type, or not finite.
+    """
+    if tensor.dtype not in _WEIGHT_TYPES or not tensor.isfinite().all():
+        raise ModelError(f"{path} has weights in {key!r} that are not finite numbers.")
+
+
+def round_weights(net: GLNet) -> None:
+    """Rounds weights and statistics to float16, as a file of half the size holds them.
+
+    Raises:
+        ModelError: A weight is too large for float16.
+    """
+    with torch.no_grad():
+        for key, value in net.state_dict().items():
+            if value.is_floating_point():
+                value.copy_(value.half())
+                check_finite(key, value, Path("The trained model"))
 
 
 def compare_shapes(

@@ -19,7 +19,7 @@ class LabelledScene:
     """An image with its labels.
 
     Attributes:
-        image: Anything that GDAL opens.
+        image: Any raster file that GDAL opens.
         labels: A raster of the image's size: class ids, or colours of the legend.
         split: One of `SPLITS`.
         palette: Whether the labels are RGB colours of the legend instead of ids.
@@ -99,7 +99,7 @@ def load_dataset(path: Path, data: Path | None = None) -> Dataset:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DatasetError(f"{path} does not exist.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f"{path} cannot be read as TOML: {error}.") from None
     folder = data or path.parent
     try:
@@ -165,6 +165,10 @@ def _options(table: Any) -> ModelOptions:
     for name in ("frame", "patch_size", "global_size"):
         if type(values[name]) is not int or values[name] < 64:
             raise DatasetError(f"{name} in [model] is not a whole number of at least 64.")
+    for name in ("patch_size", "global_size"):
+        if values[name] % 4:
+            # Logits have a quarter of the resolution; labels could not be laid on them exactly.
+            raise DatasetError(f"{name} in [model] is not a multiple of 4.")
     if values["patch_size"] > values["frame"]:
         raise DatasetError("patch_size in [model] exceeds frame.")
     if values["gsd"] is not None and not (_is_number(values["gsd"]) and values["gsd"] > 0):

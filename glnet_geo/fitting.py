@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from glnet_geo.checkpoint import ModelCard, save_model
+from glnet_geo.checkpoint import ModelCard, round_weights, save_model
 from glnet_geo.datasets import Dataset, LabelledScene, load_dataset
-from glnet_geo.errors import DatasetError
+from glnet_geo.errors import DatasetError, OutputError
 from glnet_geo.grid import Window
 from glnet_geo.importing import starting_network
 from glnet_geo.legend import NODATA
@@ -31,6 +30,10 @@ from glnet_geo.segmenter import GLNetSegmenter, choose_device
 from glnet_geo.tiling import PatchLayout
 from glnet_geo.training import FrameGeometry, Progress, Schedule, TrainingRun
 
+DEFAULT_ITERATIONS = (150, 300, 50)
+"""Steps of the three stages that made the bundled model."""
+
+_MOST_NAMED = 8  # scenes that a card names one by one
 _FRAME_OVERLAP = 128  # pixels that neighbouring frames of a scene share at least
 _STATE = "state"  # name of the file from which a run resumes
 _BAND_NAMES = ("red", "green", "blue")
@@ -48,8 +51,9 @@ _log = logging.getLogger(__name__)
 def fit(
     dataset_file: Path,
     output: Path,
-    schedule: Schedule,
     *,
+    iterations: tuple[int, int, int] = DEFAULT_ITERATIONS,
+    seed: int = 0,
     data: Path | None = None,
     licence: str = "not stated",
     device: str = "auto",
@@ -65,7 +69,8 @@ def fit(
     Args:
         dataset_file: The dataset file (TOML).
         output: The model file.
-        schedule: How long and how fast each stage learns.
+        iterations: Steps of the three stages.
+        seed: Seed of sampling and of fresh weights.
         data: What the dataset file's relative paths start from; None for its own folder.
         licence: Licence of the weights, for the card.
         device: "auto", "cpu", "cuda" and so on.
@@ -79,11 +84,14 @@ def fit(
     Raises:
         GlnetGeoError: Something about the dataset, the device, the state or the output.
     """
-    check_output(output, overwrite, (dataset_file,))
     dataset = load_dataset(dataset_file, data)
+    sources = [path for scene in dataset.scenes for path in (scene.image, scene.labels)]
+    check_output(output, overwrite, (dataset_file, *sources))
     place = choose_device(device)
-    net, card = _new_model(dataset, output.name.removesuffix(".safetensors"), licence, schedule)
     options = dataset.options
+    make_schedule = Schedule.reference if options.preset == "reference" else Schedule
+    schedule = make_schedule(iterations, seed=seed)
+    net, card = _new_model(dataset, output.name.removesuffix(".safetensors"), licence, schedule)
     layout = PatchLayout.cover(options.frame, options.frame, options.patch_size)
     folder = work_folder(output)
     with gdal_environment(_CACHE_MB), ExitStack() as stack:
@@ -93,9 +101,7 @@ def fit(
         ]
         sampler = FrameSampler(scenes, options.frame, schedule.augmentation)
         _check_held_out(dataset, card)
-        if not resume:
-            shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(exist_ok=True)
+        _make_folder(folder, keep=resume)
         stack.callback(_remove_if_stateless, folder)
         run = TrainingRun(
             net.to_channels_last(place),
@@ -103,15 +109,30 @@ def fit(
             FrameGeometry(layout, options.global_size),
             schedule,
             folder / _STATE,
-            _identity(dataset_file, dataset),
+            _identity(dataset, card),
         )
         if resume and not run.resume():
             _log.warning("There is nothing to resume for %s. Starting afresh.", output)
         run.run(report)
+        # Scored is what the file will hold.
+        round_weights(net)
         card = _scored(GLNetSegmenter(net, card, place), card, dataset)
     save_model(net, card, output, half=True)
     shutil.rmtree(folder, ignore_errors=True)
     return card
+
+
+def _named(names: list[str]) -> str:
+    return ", ".join(names) if len(names) <= _MOST_NAMED else f"{len(names)} scenes"
+
+
+def _make_folder(folder: Path, keep: bool) -> None:
+    try:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {folder} cannot be made: {error.strerror}.") from None
 
 
 def _remove_if_stateless(folder: Path) -> None:
@@ -152,7 +173,7 @@ def _new_model(
     )
     net, start = starting_network(architecture, schedule.seed)
     _log.info("Starting from %s.", start)
-    images = ", ".join(scene.image.name for scene in dataset.split("train"))
+    images = _named([scene.image.name for scene in dataset.split("train")])
     iterations = "/".join(map(str, schedule.iterations))
     provenance = (
         f"trained by glnet-geo train on {dataset.name} ({images}), starting from {start}; "
@@ -161,11 +182,13 @@ def _new_model(
     return net, replace(card, provenance=provenance)
 
 
-def _identity(dataset_file: Path, dataset: Dataset) -> dict[str, Any]:
-    return {
-        "dataset": hashlib.sha256(dataset_file.read_bytes()).hexdigest(),
-        "images": [str(scene.image) for scene in dataset.scenes],
-    }
+def _identity(dataset: Dataset, card: ModelCard) -> dict[str, Any]:
+    """What a kept state must have in common with a run that resumes it."""
+    scenes = [
+        {**asdict(scene), "image": scene.image.resolve(), "labels": scene.labels.resolve()}
+        for scene in dataset.scenes
+    ]
+    return {"scenes": str(scenes), "card": card.to_dict()}
 
 
 def _check_held_out(dataset: Dataset, card: ModelCard) -> None:
@@ -180,7 +203,7 @@ def _scored(segmenter: GLNetSegmenter, card: ModelCard, dataset: Dataset) -> Mod
     held_out = dataset.split("val")
     if not held_out:
         return card
-    images = [scene.image.name for scene in held_out]
+    images = _named([scene.image.name for scene in held_out])
     scores = score_scenes(held_out, segmenter).to_dict()
     return replace(card, scores={"held_out": images, **scores})
 

@@ -112,7 +112,7 @@ class Grid:
     @property
     def is_georeferenced(self) -> bool:
         """Whether the pixels have a place on the ground."""
-        return self.crs is not None
+        return self.crs is not None and not self.transform.is_identity
 
     @property
     def crs_label(self) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from glnet_geo.checkpoint import ModelCard, compare_shapes, load_model
+from glnet_geo.checkpoint import ModelCard, check_finite, compare_shapes, load_model
 from glnet_geo.errors import ModelError
 from glnet_geo.legend import Legend
 from glnet_geo.models.glnet import Architecture, Form, GLNet
@@ -55,6 +55,8 @@ def import_checkpoints(
     """
     if local_to_global is not None and global_to_local is None:
         raise ModelError("A checkpoint of stage 3 needs that of stage 2 beside it.")
+    if patch_size > frame:
+        raise ModelError(f"Patches of {patch_size} px do not fit frames of {frame} px.")
     given = [path for path in (global_file, global_to_local, local_to_global) if path is not None]
     form = (Form.GLOBAL, Form.GLOBAL_TO_LOCAL, Form.BOTH_WAYS)[len(given) - 1]
     with torch.device("meta"):
@@ -79,7 +81,7 @@ def import_checkpoints(
         frame,
         global_size,
         patch_size,
-        _OVERLAP,
+        min(_OVERLAP, frame // 4),
         gsd,
         "imported from the reference implementation's checkpoints: "
         + ", ".join(path.name for path in given),
@@ -112,8 +114,8 @@ def read_checkpoint(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[s
     state = {str(key).removeprefix(PREFIX): value for key, value in state.items()}
     compare_shapes({key: tuple(value.shape) for key, value in state.items()}, shapes, path)
     for key, value in state.items():
-        if value.is_floating_point() and not value.isfinite().all():
-            raise ModelError(f"{path} has weights in {key!r} that are not finite numbers.")
+        if not key.endswith("num_batches_tracked"):
+            check_finite(key, value, path)
     return state
 
 

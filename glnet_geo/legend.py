@@ -15,10 +15,10 @@ import numpy.typing as npt
 from glnet_geo.errors import GlnetGeoError
 
 NODATA = 255
-"""The value of a class raster where the scene has no data."""
+"""The value of a class raster where the scene has no data; ids run from 0 to 254."""
 
-MAX_CLASSES = NODATA
-"""Ids run from 0 to 254."""
+IGNORED = 255
+"""The position that stands for no class, in targets of training."""
 
 
 class LegendError(GlnetGeoError):

@@ -28,6 +28,13 @@ def check_output(path: Path, overwrite: bool, sources: tuple[Path, ...] = ()) ->
         OutputError: The output exists, is one of the sources, or its folder is missing or not
             writable.
     """
+    try:
+        _check_output(path, overwrite, sources)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+def _check_output(path: Path, overwrite: bool, sources: tuple[Path, ...]) -> None:
     folder = path.parent
     if not folder.is_dir():
         raise OutputError(f"The folder {folder} does not exist. Create it, or choose another.")

@@ -163,7 +163,7 @@ def predict(
     has no data, with colours and class names.
 
     Args:
-        scene: Anything that GDAL opens.
+        scene: Any raster file that GDAL opens.
         output: The class raster.
         model: A bundled model's name, or a model file.
         bands: Bands of the scene, from 1, in the model's order; None for red, green and blue, or
@@ -178,8 +178,8 @@ def predict(
             is written then.
     """
     started = time.monotonic()
-    check_output(output, overwrite, (scene,))
     model_file = find_model(model)
+    check_output(output, overwrite, (scene, model_file))
     n_bands = read_card(model_file).architecture.bands
     with gdal_environment(), SceneReader(scene, bands, n_bands) as reader:
         net, card = load_model(model_file)
@@ -218,7 +218,10 @@ def _peak_bytes() -> int | None:
 
 def _warn(scene: SceneReader, card: ModelCard) -> None:
     if not scene.grid.is_georeferenced:
-        _log.warning("%s has no CRS. The map lies on the same pixels, without one.", scene.path)
+        _log.warning(
+            "%s has no CRS or no transform. The map lies on the same pixels, without a place.",
+            scene.path,
+        )
     gsd = scene.grid.gsd_m
     if gsd and card.gsd and not 1 / _GSD_RATIO < gsd / card.gsd < _GSD_RATIO:
         _log.warning(

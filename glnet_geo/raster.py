@@ -6,6 +6,7 @@ Arrays are C x H x W, masks H x W with True where a pixel is valid. Only this mo
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -18,7 +19,7 @@ import numpy.typing as npt
 import rasterio
 from rasterio._err import CPLE_BaseError  # GDAL's own errors have no public base class
 from rasterio.enums import ColorInterp
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.warp import transform as warp
 from rasterio.windows import Window as RasterioWindow
 
@@ -31,6 +32,10 @@ Mask = npt.NDArray[np.bool_]
 _CACHE_MB = 256
 _WEB_MERCATOR = ("pseudo mercator", "pseudo-mercator", "mercator_auxiliary_sphere")
 _OUTLINE_STEPS = 64  # points on each side of the outline whose area is taken
+
+
+BANDS_ADVICE = "Choose bands with --bands, or another model: glnet-geo models list"
+"""What to do about a scene whose bands do not fit the model."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,10 +71,11 @@ class SceneReader(AbstractContextManager["SceneReader"]):
     """An open scene, read window by window. Not to be shared between threads.
 
     Args:
-        path: Anything that GDAL opens.
+        path: Any raster file that GDAL opens.
         bands: Band numbers from 1, in the model's order; None for the bands that are marked red,
             green and blue, or else the first `n_bands`.
-        n_bands: How many bands the model needs; None takes all.
+        n_bands: How many bands are needed; None takes all but masks.
+        bands_advice: What to do about bands that do not fit, for the message.
 
     Attributes:
         path: As given.
@@ -83,9 +89,14 @@ class SceneReader(AbstractContextManager["SceneReader"]):
     """
 
     def __init__(
-        self, path: Path, bands: Sequence[int] | None = None, n_bands: int | None = None
+        self,
+        path: Path,
+        bands: Sequence[int] | None = None,
+        n_bands: int | None = None,
+        bands_advice: str = BANDS_ADVICE,
     ) -> None:
         self.path = path
+        self._bands_advice = bands_advice
         self._dataset = _open(path)
         try:
             self.grid = _grid(path, self._dataset)
@@ -135,7 +146,7 @@ class SceneReader(AbstractContextManager["SceneReader"]):
         box = box_of(window)
         shape = (len(self.bands), height, width)
         try:
-            pixels = self._dataset.read(self.bands, window=box, out_shape=shape)
+            pixels = self._read_bands(box, shape)
             masks = self._dataset.read_masks(self.bands, window=box, out_shape=shape)
         except RasterioError as error:
             raise RasterError(f"{self.path} cannot be read: {reason_of(error)}.") from error
@@ -144,25 +155,33 @@ class SceneReader(AbstractContextManager["SceneReader"]):
             valid &= np.isfinite(pixels).all(axis=0)
         return pixels, valid
 
+    def _read_bands(self, box: RasterioWindow, shape: tuple[int, int, int]) -> Pixels:
+        if len(set(self._dataset.dtypes)) == 1:
+            pixels: Pixels = self._dataset.read(self.bands, window=box, out_shape=shape)
+            return pixels
+        # rasterio reads bands of different types one by one only.
+        bands = [self._dataset.read(k, window=box, out_shape=shape[1:]) for k in self.bands]
+        return np.stack(bands).astype(self.dtype)
+
     def _choose_bands(self, bands: Sequence[int] | None, n_bands: int | None) -> tuple[int, ...]:
         count = self._dataset.count
         if not bands:
             bands = self._default_bands(n_bands)
         elif n_bands is not None and len(bands) != n_bands:
             raise RasterError(
-                f"{_plural(len(bands), 'band')} chosen of {self.path}; the model needs {n_bands}. "
-                "Choose as many with --bands."
+                f"{_plural(len(bands), 'band')} chosen of {self.path}; {n_bands} are needed. "
+                f"{self._bands_advice}"
             )
         if n_bands is not None and len(bands) != n_bands:
             raise RasterError(
-                f"{self.path} has {_plural(count, 'band')}; the model needs {n_bands}. Choose "
-                "bands with --bands, or another model: glnet-geo models list"
+                f"{self.path} has {_plural(count, 'band')}; {n_bands} are needed. "
+                f"{self._bands_advice}"
             )
         missing = [band for band in bands if not 1 <= band <= count]
         if missing:
             raise RasterError(
                 f"{self.path} has no band {missing[0]}: it has {_plural(count, 'band')}. "
-                "Choose others with --bands."
+                f"{self._bands_advice}"
             )
         return tuple(bands)
 
@@ -217,7 +236,9 @@ def _open(path: Path) -> Any:
         ) from error
     if dataset.count == 0:
         dataset.close()
-        raise RasterError(f"{path} has no bands of its own. Name one of its subdatasets.")
+        raise RasterError(
+            f"{path} has no bands of its own. Export a subdataset of it first: gdal_translate"
+        )
     return dataset
 
 
@@ -248,16 +269,17 @@ def _pixel_area(dataset: Any) -> float | None:
     Web Mercator is projected, but its metres are not those of the ground.
     """
     crs, transform = dataset.crs, dataset.transform
-    if not crs:
+    if not crs or transform.is_identity:
         return None
     is_web_mercator = any(name in crs.to_wkt().lower() for name in _WEB_MERCATOR)
     if crs.is_projected and not is_web_mercator:
         return float(abs(transform.determinant) * crs.linear_units_factor[1] ** 2)
     try:
-        return _outline_area(dataset) / float(dataset.height * dataset.width)
-    except CPLE_BaseError:
+        area = _outline_area(dataset) / float(dataset.height * dataset.width)
+    except (CPLE_BaseError, CRSError):
         # A local CRS has no place on the globe, and the whole globe no outline on such a map.
         return None
+    return area if math.isfinite(area) else None
 
 
 def _outline_area(dataset: Any) -> float:

@@ -13,12 +13,12 @@ import numpy.typing as npt
 from glnet_geo.datasets import LabelledScene
 from glnet_geo.errors import DatasetError
 from glnet_geo.grid import Window
-from glnet_geo.legend import Legend
+from glnet_geo.legend import IGNORED, Legend
 from glnet_geo.radiometry import find_stretch, shrink
 from glnet_geo.raster import SceneReader
 
-IGNORED = 255
-"""Target of pixels that count nowhere."""
+_BANDS_ADVICE = "Set its bands in the dataset file."
+_LABELS_ADVICE = "Labels have one band of ids, or three of colours with palette = true."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,16 +43,19 @@ class OpenScene(AbstractContextManager["OpenScene"]):
         n_bands: Bands that the model takes.
 
     Raises:
-        DatasetError: One of the two cannot be read, or their sizes differ.
+        RasterError: One of the two cannot be read or has the wrong bands.
+        DatasetError: Their sizes differ.
     """
 
     def __init__(self, scene: LabelledScene, legend: Legend, n_bands: int) -> None:
         self.scene = scene
         self._legend = legend
         self._position = _positions(legend, scene.labels_map)
-        self._image = SceneReader(scene.image, scene.bands, n_bands)
+        self._image = SceneReader(scene.image, scene.bands, n_bands, _BANDS_ADVICE)
         try:
-            self._labels = SceneReader(scene.labels, n_bands=3 if scene.palette else 1)
+            self._labels = SceneReader(
+                scene.labels, None, 3 if scene.palette else 1, _LABELS_ADVICE
+            )
         except BaseException:
             self._image.close()
             raise
@@ -186,6 +189,7 @@ def _positions(legend: Legend, labels_map: Mapping[int, int]) -> npt.NDArray[np.
     positions = np.full(256, -1, np.int16)
     positions[legend.ids] = np.arange(len(legend))
     positions[list(legend.ignore)] = IGNORED
+    unmapped = positions.copy()
     for value, target in labels_map.items():
-        positions[value] = positions[target]
+        positions[value] = unmapped[target]
     return positions

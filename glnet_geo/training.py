@@ -194,7 +194,6 @@ class TrainingRun:
     ) -> None:
         stage, total = STAGES[self._stage], self._schedule.iterations[self._stage]
         if self._optimizer is None:
-            torch.manual_seed(self._schedule.seed + self._stage)
             warm_start(self._net, stage)
             self._optimizer = self._make_optimizer()
         prepare_stage(self._net, stage)
@@ -208,7 +207,7 @@ class TrainingRun:
             if not np.isfinite(loss):
                 raise TrainingError(
                     f"The loss of stage {stage} is no number at iteration {self._iteration}. "
-                    "Lower the learning rate."
+                    "Look for damaged images or labels, or try another seed."
                 )
             self._optimizer.step()
             self._iteration += 1

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-IGNORED = 255
-"""Target value of pixels that count nowhere."""
+from glnet_geo.legend import IGNORED
 
 
 def focal_loss(logits: Tensor, target: Tensor, gamma: float = 3.0) -> Tensor:
@@ -20,7 +19,12 @@ def focal_loss(logits: Tensor, target: Tensor, gamma: float = 3.0) -> Tensor:
 
     Returns:
         A scalar; 0 where every pixel is ignored.
+
+    Raises:
+        ValueError: Logits and target differ in height or width.
     """
+    if logits.shape[-2:] != target.shape[-2:]:
+        raise ValueError(f"logits {tuple(logits.shape)} do not fit target {tuple(target.shape)}")
     target = target.long()
     counted = target != IGNORED
     log_p = F.log_softmax(logits, 1).gather(1, target.where(counted, 0)[:, None])[:, 0]

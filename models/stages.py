@@ -29,7 +29,7 @@ class PatchBatch:
 
     Attributes:
         pixels: P x bands x p x p, normalised.
-        target: P x p/4 x p/4, positions of classes or `losses.IGNORED`.
+        target: P x p/4 x p/4, positions of classes or `IGNORED`.
         patches: Which frame and place each patch has.
     """
 
@@ -85,7 +85,7 @@ def global_step(net: GLNet, views: Tensor, target: Tensor) -> float:
     Args:
         net: The networks, after `prepare_stage`.
         views: B x bands x g x g, normalised: frames, small.
-        target: B x g/4 x g/4, positions of classes or `losses.IGNORED`.
+        target: B x g/4 x g/4, positions of classes or `IGNORED`.
     """
     loss = focal_loss(net.context(views).logits, target)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -141,7 +141,7 @@ def feedback_step(
     Args:
         net: The networks, after `prepare_stage`.
         views: B x bands x g x g, normalised: frames, small.
-        target: B x g/4 x g/4, positions of classes or `losses.IGNORED`.
+        target: B x g/4 x g/4, positions of classes or `IGNORED`.
         batches: All patches of all frames.
         layout: The patches of every frame.
     """

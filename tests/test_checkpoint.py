@@ -173,3 +173,11 @@ def test_half_precision_halves_the_file(tmp_path):
     loaded, _ = load_model(tmp_path / "half.safetensors")
     weight = net.context.decoder.classify.weight
     torch.testing.assert_close(loaded.context.decoder.classify.weight, weight.half().float())
+
+
+def test_weights_of_an_odd_type_are_refused(model_file):
+    tensors = load_file(model_file)
+    key = "context.decoder.classify.bias"
+    rewrite(model_file, tensors | {key: tensors[key].to(torch.float8_e4m3fn)})
+    with pytest.raises(ModelError, match="not finite numbers"):
+        load_model(model_file)

@@ -49,10 +49,29 @@ def test_what_stands_in_the_way_is_said_in_one_line(cli, folder, model, scene, o
 
 def test_one_band_message_says_what_to_do(cli, folder, model):
     error = cli("predict", folder / "gray.tif", "-o", folder / "m.tif", "--model", model).error
-    assert "needs 3" in error and "--bands" in error and "glnet-geo models list" in error
+    assert "3 are needed" in error and "--bands" in error and "glnet-geo models list" in error
 
 
 @pytest.mark.parametrize("bands", ["1,2,9", "1,2"])
+def test_output_must_not_be_the_model(cli, folder, model, tmp_path):
+    before = model.read_bytes()
+    arguments = ("-o", model, "--model", model, "--overwrite")
+    assert "is the input itself" in cli("predict", folder / "scene.tif", *arguments).error
+    assert model.read_bytes() == before
+
+
+@pytest.mark.parametrize("device", ["cuda:7", "meta", "toaster", "hpu"])
+def test_devices_that_are_not_there(cli, folder, model, device):
+    arguments = ("-o", folder / "m.tif", "--model", model, "--device", device)
+    assert "cannot be used here" in cli("predict", folder / "scene.tif", *arguments).error
+
+
+def test_output_with_a_name_too_long(cli, folder, model):
+    output = folder / ("m" * 300 + ".tif")
+    result = cli("predict", folder / "scene.tif", "-o", output, "--model", model)
+    assert result.code == 1 and "cannot be written" in result.error
+
+
 def test_bands_that_do_not_fit(cli, folder, model, bands):
     result = cli(
         "predict", folder / "scene.tif", "-o", folder / "m.tif", "--model", model, "--bands", bands

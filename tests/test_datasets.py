@@ -6,8 +6,8 @@ import pytest
 from glnet_geo.datasets import REFERENCE_OPTIONS, ModelOptions, load_dataset
 from glnet_geo.errors import DatasetError, GlnetGeoError
 from glnet_geo.grid import Window
-from glnet_geo.legend import DUBAI
-from glnet_geo.sampling import IGNORED, Augmentation, FrameSampler, OpenScene
+from glnet_geo.legend import DUBAI, IGNORED
+from glnet_geo.sampling import Augmentation, FrameSampler, OpenScene
 from tests.rasters import noise, placed_tif
 
 STILL = Augmentation(scale=1, brightness=0, contrast=1)
@@ -67,6 +67,8 @@ def test_reference_preset(tmp_path):
         (minimal(model="[model]\npatch_size = 5000"), "exceeds frame"),
         (minimal(model="[model]\nwidths = [1]"), "widths"),
         (minimal(model="[model]\ngsd = -1"), "gsd"),
+        (minimal(model="[model]\nglobal_size = 510"), "multiple of 4"),
+        ("a = " + "[" * 5000, "cannot be read as TOML"),
         (minimal(model='[model]\npreset = "big"'), "preset"),
     ],
 )
@@ -110,6 +112,18 @@ def test_colours_are_labels_too(tmp_path):
     with open_scene(tmp_path, noise(90, 110), colors, "\npalette = true") as scene:
         target = scene.read_positions(scene.grid.window)
     np.testing.assert_array_equal(target, labels[0] - 1)
+
+
+def test_labels_map_entries_do_not_build_on_each_other(tmp_path):
+    labels = np.array([[[1, 2, 3, 1]]], np.uint8).repeat(90, 1).repeat(25, 2)
+    extra = "\nlabels_map = { 1 = 2, 2 = 1 }"
+    with open_scene(tmp_path, noise(90, 100), labels, extra) as scene:
+        assert scene.read_positions(Window(0, 0, 1, 100))[0, [0, 30, 60, 99]].tolist() == [
+            1,
+            0,
+            2,
+            1,
+        ]
 
 
 def test_labels_map_and_nodata(tmp_path):

@@ -24,14 +24,8 @@ from rasterio.rpc import RPC
 from glnet_geo.errors import OutputError, RasterError
 from glnet_geo.grid import Grid, Window
 from glnet_geo.legend import DEEPGLOBE, NODATA, LandCover, Legend
-from glnet_geo.raster import (
-    Chip,
-    SceneReader,
-    class_map,
-    gdal_environment,
-    read_classes,
-    write_scene,
-)
+from glnet_geo.raster import Chip, SceneReader, gdal_environment, read_classes
+from glnet_geo.raster_output import class_map, write_scene
 from glnet_geo.sidecar import sidecar_path
 from tests.rasters import UTM, coordinate_coded, write_tif
 
@@ -238,7 +232,7 @@ class TestBands:
     def test_too_few_bands(self, path: Path) -> None:
         message = refusal(write_tif(path, coordinate_coded(4, 5, bands=2), **UTM), n_bands=3)
         assert "has 2 bands" in message
-        assert "model needs 3" in message
+        assert "3 are needed" in message
         assert "--bands" in message
 
     @pytest.mark.parametrize(("bands", "chosen"), [([1], "1 band "), ([1, 2, 3, 4], "4 bands ")])
@@ -248,7 +242,7 @@ class TestBands:
         write_tif(path, coordinate_coded(4, 5, bands=4), **UTM)
         message = refusal(path, bands=bands, n_bands=3)
         assert f"{chosen}chosen" in message
-        assert "model needs 3" in message
+        assert "3 are needed" in message
         assert "--bands" in message
 
     @pytest.mark.parametrize("band", [0, -1, 3])
@@ -652,3 +646,28 @@ class TestReadClasses:
 def test_complex_pixels_are_refused(path: Path) -> None:
     with pytest.raises(RasterError, match="complex pixels"):
         SceneReader(write_tif(path, np.ones((1, 4, 5), np.complex64), **UTM))
+
+
+def test_metres_that_pass_for_degrees_have_no_area(path: Path) -> None:
+    write_tif(path, np.zeros((1, 4, 5), np.uint8), crs="EPSG:4326", transform=UTM["transform"])
+    assert grid_of(path).pixel_area_m2 is None
+
+
+def test_a_crs_without_a_transform_is_no_place(path: Path) -> None:
+    write_tif(path, np.zeros((1, 4, 5), np.uint8), crs="EPSG:32633")
+    grid = grid_of(path)
+    assert not grid.is_georeferenced and grid.pixel_area_m2 is None
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_bands_of_different_types_are_read(tmp_path: Path) -> None:
+    band = '<VRTRasterBand dataType="{}" band="{}"><SimpleSource><SourceFilename relativeToVRT="1">'
+    band += "{}</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>"
+    small, large = np.full((1, 4, 5), 200, np.uint8), np.full((1, 4, 5), 60_000, np.uint16)
+    write_tif(tmp_path / "small.tif", small)
+    write_tif(tmp_path / "large.tif", large)
+    bands = band.format("Byte", 1, "small.tif") + band.format("UInt16", 2, "large.tif")
+    vrt = tmp_path / "both.vrt"
+    vrt.write_text(f'<VRTDataset rasterXSize="5" rasterYSize="4">{bands}</VRTDataset>')
+    chip = read_all(vrt)
+    assert chip.pixels.dtype == np.uint16 and chip.pixels[:, 0, 0].tolist() == [200, 60_000]

@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from glnet_geo.legend import IGNORED
 from glnet_geo.models.glnet import Form
-from glnet_geo.models.losses import IGNORED, downsample_labels, focal_loss
+from glnet_geo.models.losses import downsample_labels, focal_loss
 from glnet_geo.models.reference import reference_key
 from glnet_geo.models.sharing import FramePatch
 from glnet_geo.models.stages import (

@@ -7,15 +7,17 @@ import pytest
 import torch
 
 from glnet_geo.checkpoint import load_model, read_card
+from glnet_geo.datasets import load_dataset
 from glnet_geo.errors import TrainingError
-from glnet_geo.fitting import fit
+from glnet_geo.fitting import fit, score_scenes
 from glnet_geo.models.fpn import DecoderWidths
 from glnet_geo.models.glnet import Architecture, Form, GLNet
-from glnet_geo.models.stages import prepare_stage, warm_start
+from glnet_geo.models.stages import LocalLosses, prepare_stage, warm_start
+from glnet_geo.segmenter import GLNetSegmenter
 from glnet_geo.training import Schedule
 from tests.rasters import noise, placed_tif
 
-SCHEDULE = Schedule((3, 3, 2), frames=(2, 1, 1), patches=3)
+ITERATIONS = (3, 3, 2)
 
 
 def make_dataset(folder):
@@ -53,10 +55,10 @@ def test_train_writes_a_scored_model(cli, dataset, tmp_path):
     arguments = ("--iterations", "1,1,1", "--licence", "CC0 1.0")
     result = cli("train", dataset, "-o", output, *arguments)
     assert result.code == 0, result.err
-    assert "held out: c.tif" in result.err and "mean IoU" in result.err
+    assert "on c.tif: mean_iou 0." in result.err
     card = read_card(output)
     assert card.architecture.form is Form.BOTH_WAYS and card.licence == "CC0 1.0"
-    assert card.scores["held_out"] == ["c.tif"] and card.scores["pixels"] == 150 * 160
+    assert card.scores["held_out"] == "c.tif" and card.scores["pixels"] == 150 * 160
     assert "a.tif, b.tif" in card.provenance and "ImageNet" in card.provenance
     assert not list(tmp_path.glob(".*"))
     result = cli("predict", tmp_path / "c.tif", "-o", tmp_path / "map.tif", "--model", output)
@@ -76,8 +78,8 @@ class Stop:
 
 
 def run(dataset, output, **options):
-    options = {"device": "cpu", **options}
-    return fit(dataset, output, SCHEDULE, **options)
+    options = {"device": "cpu", "iterations": ITERATIONS, **options}
+    return fit(dataset, output, **options)
 
 
 @pytest.mark.parametrize("steps", [2, 3, 5, 8])
@@ -103,9 +105,8 @@ def test_resume_refuses_a_state_of_another_run(dataset, tmp_path):
     output = tmp_path / "m.safetensors"
     with pytest.raises(KeyboardInterrupt):
         run(dataset, output, report=Stop(2))
-    other = Schedule((3, 3, 2), frames=(2, 1, 1), patches=3, seed=1)
     with pytest.raises(TrainingError, match="other data or parameters"):
-        fit(dataset, output, other, device="cpu", resume=True)
+        run(dataset, output, seed=1, resume=True)
     state = tmp_path / ".m.safetensors.part" / "state"
     state.write_bytes(state.read_bytes()[:1000])
     with pytest.raises(TrainingError, match="cannot be resumed"):
@@ -137,10 +138,35 @@ def test_full_disk_is_said_and_leaves_nothing(dataset, tmp_path, monkeypatch):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_loss_that_is_no_number_stops_the_run(dataset, tmp_path):
-    schedule = Schedule((50, 1, 1), learning_rates=(1e30, 1, 1), frames=(1, 1, 1))
-    with pytest.raises(TrainingError, match="no number at iteration"):
-        fit(dataset, tmp_path / "m.safetensors", schedule, device="cpu")
+def test_loss_that_is_no_number_stops_the_run(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr("glnet_geo.training.local_step", lambda *_: LocalLosses(1.0, np.nan, 0.0))
+    with pytest.raises(TrainingError, match="stage global_to_local is no number at iteration 0"):
+        run(dataset, tmp_path / "m.safetensors")
+
+
+def test_output_must_not_be_one_of_the_labels(cli, dataset, tmp_path):
+    labels = tmp_path / "a_labels.tif"
+    before = labels.read_bytes()
+    result = cli("train", dataset, "-o", labels, "--overwrite")
+    assert result.code == 1 and "is the input itself" in result.error
+    assert labels.read_bytes() == before
+
+
+def test_cards_score_is_that_of_the_file(dataset, tmp_path):
+    output = tmp_path / "m.safetensors"
+    card = run(dataset, output)
+    net, stored = load_model(output)
+    assert stored == card
+    held_out = load_dataset(dataset).split("val")
+    scores = score_scenes(held_out, GLNetSegmenter(net, card, torch.device("cpu")))
+    assert {**scores.to_dict(), "held_out": "c.tif"} == card.scores
+
+
+def test_preset_trains_as_the_paper_does():
+    schedule = Schedule.reference((1, 2, 3), seed=4)
+    assert schedule.learning_rates == (5e-5, 2e-5, 5e-5)
+    assert schedule.weight_decay == 5e-4 and schedule.frames == (6, 6, 6)
+    assert schedule.drawn is None and schedule.augmentation.scale == 1
 
 
 def small_net():
