@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -38,11 +37,8 @@ class GLNetSegmenter:
         card: Their card.
         device: Where to run.
         reference: Whether to follow the reference's arithmetic to the letter: frames of exactly
-            the trained extent, a square global view, logits enlarged by nearest neighbour, and
-            classes predicted that the legend ignores.
-        interpolation: How quarter-resolution logits are enlarged; None for "bilinear", which is a
-            little ahead on held-out scenes (`benchmarks/interpolation.py`), or, if `reference`,
-            for "nearest".
+            the trained extent, a square global view, and classes predicted that the legend
+            ignores.
         batch_size: Patches that run at a time. More cost memory and, on a CPU, no less time.
     """
 
@@ -52,7 +48,6 @@ class GLNetSegmenter:
         card: ModelCard,
         device: torch.device,
         reference: bool = False,
-        interpolation: Literal["nearest", "bilinear"] | None = None,
         batch_size: int = 1,
     ) -> None:
         self.legend = card.legend
@@ -61,7 +56,6 @@ class GLNetSegmenter:
         self._card = card
         self._device = device
         self._reference = reference
-        self._interpolation = interpolation or ("nearest" if reference else "bilinear")
         self._batch_size = batch_size
 
     def frames(self, grid: Grid) -> Sequence[Frame]:
@@ -119,20 +113,18 @@ class GLNetSegmenter:
     def _merge(self, logits: FrameLogits, layout: PatchLayout) -> MapScores:
         """The frame's scores: enlarged logits, summed where patches overlap (step 9)."""
         if logits.patches is None:
-            whole = self._enlarge(logits.whole, layout.height, layout.width)
-            return whole.cpu().numpy()
+            return _enlarge(logits.whole, layout.height, layout.width).cpu().numpy()
         size = layout.patch_size
         scores = torch.zeros(len(self.legend), layout.height, layout.width)
         for window, patch in zip(layout.windows, logits.patches, strict=True):
-            enlarged = self._enlarge(patch[None], size, size).cpu()
+            enlarged = _enlarge(patch[None], size, size).cpu()
             scores[(slice(None), *window.slices)] += enlarged
         return scores.numpy()
 
-    def _enlarge(self, logits: Tensor, height: int, width: int) -> Tensor:
-        """Maps 1 x K x h x w to K x height x width."""
-        align = None if self._interpolation == "nearest" else False
-        size = (height, width)
-        return F.interpolate(logits, size, mode=self._interpolation, align_corners=align)[0]
+
+def _enlarge(logits: Tensor, height: int, width: int) -> Tensor:
+    """Maps 1 x K x h x w to K x height x width by nearest neighbour."""
+    return F.interpolate(logits, (height, width), mode="nearest")[0]
 
 
 _MIN_VIEW = 64  # pixels; two cells of the coarsest map
