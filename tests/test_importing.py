@@ -40,7 +40,9 @@ def import_arguments(folder, *names):
         (("g",), Form.GLOBAL, "a", "m1_predictions_global"),
         (("g", "g2l"), Form.GLOBAL_TO_LOCAL, "b", "m2_predictions"),
         (("g", "g2l", "l2g"), Form.BOTH_WAYS, "a", "m3_predictions"),
-        (("g", "g2l", "l2g"), Form.BOTH_WAYS, "b", "m3_predictions"),
+        pytest.param(
+            ("g", "g2l", "l2g"), Form.BOTH_WAYS, "b", "m3_predictions", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_imported_model_gives_the_authors_labels(

@@ -109,6 +109,7 @@ def test_inference(case, mode):
         assert_labels_agree(merged.argmax(0), expected[f"m{mode}_predictions{suffix}"])
 
 
+@pytest.mark.slow
 def test_batch_size_changes_nothing():
     case = reference.Case("b")
     one = run(case, 3, batch_size=1)
@@ -116,8 +117,10 @@ def test_batch_size_changes_nothing():
     torch.testing.assert_close(one.patches, seven.patches, rtol=0, atol=2e-5)
 
 
-def test_maps_of_every_stage(case):
+@pytest.mark.parametrize("name", ["b", pytest.param("a", marks=pytest.mark.slow)])
+def test_maps_of_every_stage(name):
     """The merged local maps and statistics of all maps of the global branches."""
+    case = reference.Case(name)
     form, sources = FORMS[3]
     net = reference.build(form, **sources)
     with torch.inference_mode():
