@@ -95,12 +95,8 @@ def fit(
     layout = PatchLayout.cover(options.frame, options.frame, options.patch_size)
     folder = work_folder(output)
     with gdal_environment(_CACHE_MB), ExitStack() as stack:
-        scenes = [
-            stack.enter_context(OpenScene(scene, dataset.legend, len(card.bands)))
-            for scene in dataset.split("train")
-        ]
+        scenes = _open_all(dataset, len(card.bands), stack)
         sampler = FrameSampler(scenes, options.frame, schedule.augmentation)
-        _check_held_out(dataset, card)
         _make_folder(folder, keep=resume)
         stack.callback(_remove_if_stateless, folder)
         run = TrainingRun(
@@ -191,11 +187,15 @@ def _identity(dataset: Dataset, card: ModelCard) -> dict[str, Any]:
     return {"scenes": str(scenes), "card": card.to_dict()}
 
 
-def _check_held_out(dataset: Dataset, card: ModelCard) -> None:
-    """Opens what the scores will need, before hours are spent."""
+def _open_all(dataset: Dataset, n_bands: int, stack: ExitStack) -> list[OpenScene]:
+    """Opens the training scenes until the stack closes, and tries what the scores will need.
+
+    Training takes hours; a held-out scene that cannot be read must be known before.
+    """
     for scene in dataset.split("val"):
-        with OpenScene(scene, dataset.legend, len(card.bands)):
-            pass
+        OpenScene(scene, dataset.legend, n_bands).close()
+    opened = (OpenScene(scene, dataset.legend, n_bands) for scene in dataset.split("train"))
+    return [stack.enter_context(scene) for scene in opened]
 
 
 def _scored(segmenter: GLNetSegmenter, card: ModelCard, dataset: Dataset) -> ModelCard:

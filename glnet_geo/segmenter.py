@@ -39,7 +39,6 @@ class GLNetSegmenter:
         reference: Whether to follow the reference's arithmetic to the letter: frames of exactly
             the trained extent, a square global view, and classes predicted that the legend
             ignores.
-        batch_size: Patches that run at a time. More cost memory and, on a CPU, no less time.
     """
 
     def __init__(
@@ -48,7 +47,6 @@ class GLNetSegmenter:
         card: ModelCard,
         device: torch.device,
         reference: bool = False,
-        batch_size: int = 1,
     ) -> None:
         self.legend = card.legend
         self.n_bands = net.architecture.bands
@@ -56,7 +54,6 @@ class GLNetSegmenter:
         self._card = card
         self._device = device
         self._reference = reference
-        self._batch_size = batch_size
 
     def frames(self, grid: Grid) -> Sequence[Frame]:
         """The frames that a scene is covered with, row by row."""
@@ -86,7 +83,6 @@ class GLNetSegmenter:
             self._to_network(torch.from_numpy(view)[None]),
             read_patches,
             layout,
-            self._batch_size,
         )
         scores = self._merge(logits, layout)[:, :height, :width]
         if not self._reference:

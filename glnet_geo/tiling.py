@@ -78,11 +78,6 @@ class PatchLayout:
         size = self.patch_size
         return tuple(Window(top, left, size, size) for top in self.tops for left in self.lefts)
 
-    @property
-    def redundancy(self) -> float:
-        """Patch pixels computed for each pixel of the frame."""
-        return len(self) * self.patch_size**2 / (self.height * self.width)
-
     def crop(self, patch: Window, height: int, width: int) -> Window:
         """Where a patch lies in a feature map of the whole frame.
 

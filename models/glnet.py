@@ -179,7 +179,7 @@ def segment_frame(
         view: 1 x bands x h x w, normalised: the whole frame, small.
         read_patches: Gives the normalised pixels of P patches, P x bands x p x p.
         layout: The frame's patches.
-        batch_size: Patches that run at a time.
+        batch_size: Patches that run at a time. More cost memory and, on a CPU, no less time.
         with_local: Whether to keep the local branch's own logits.
     """
     with torch.inference_mode():

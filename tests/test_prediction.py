@@ -92,15 +92,6 @@ def test_ignored_classes_are_predicted_under_reference_only():
     assert np.isfinite(segment(legend=DEEPGLOBE, reference=True)).all()
 
 
-def test_batch_size_changes_nothing():
-    card = small_card()
-    torch.manual_seed(1)
-    net = GLNet(card.architecture).eval()
-    chip = Chip(noise(256, 256), np.ones((256, 256), bool), Grid(256, 256))
-    one, nine = (GLNetSegmenter(net, card, CPU, batch_size=n)(chip) for n in (1, 9))
-    np.testing.assert_allclose(one, nine, atol=1e-4)
-
-
 def test_reference_frames_have_the_trained_extent():
     card = small_card()
     net = GLNet(card.architecture).eval()
