@@ -56,14 +56,14 @@ def make_reference_model(path: Path) -> None:
     save_model(GLNet(architecture), card, path)
 
 
-def make_scene_file(path: Path, size: int) -> None:
+def make_scene_file(path: Path, height: int, width: int) -> None:
     """A synthetic scene as a GeoTIFF."""
     from glnet_geo.grid import Grid
     from glnet_geo.raster_output import write_scene
     from glnet_geo.synthetic import make_scene
 
-    grid = Grid.north_up(size, size, 330_000, 2_780_000, 0.5, "EPSG:32640")
-    write_scene(path, make_scene(size, size).pixels, grid)
+    grid = Grid.north_up(height, width, 330_000, 2_780_000, 0.5, "EPSG:32640")
+    write_scene(path, make_scene(height, width).pixels, grid)
 
 
 def in_child(function, *arguments) -> None:
@@ -98,7 +98,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scene, reference = folder / "scene.tif", folder / "reference.safetensors"
-        in_child(make_scene_file, scene, options.size)
+        in_child(make_scene_file, scene, options.size, options.size)
         rows = [("bundled model", "dubai-urban", BUNDLED)]
         if not options.short:
             in_child(make_reference_model, reference)

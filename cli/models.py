@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from glnet_geo.cli.options import PATH, json_option, output_option, overwrite_option
+from glnet_geo.cli.options import json_option, output_option, overwrite_option
+from glnet_geo.cli.values import PATH
 
 if TYPE_CHECKING:
     from glnet_geo.checkpoint import ModelCard

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what turns their words into values."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -6,39 +6,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import click
 
 from glnet_geo.cli.main import configure_logging
+from glnet_geo.cli.values import PATH
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-PATH = click.Path(path_type=Path)
 _LINE_EVERY_S = 30
-
-
-class IntegerList(click.ParamType[tuple[int, ...]]):
-    """Whole numbers above 0, separated by commas."""
-
-    name = "numbers"
-
-    def __init__(self, count: int | None = None) -> None:
-        self._count = count
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """Reads `1,2,3`."""
-        if isinstance(value, tuple):
-            return value
-        parts = [part.strip() for part in str(value).split(",")]
-        if not all(part.isdecimal() and int(part) > 0 for part in parts):
-            self.fail(f"{value!r} is not a list of whole numbers such as 1,2,3.", param, ctx)
-        if self._count is not None and len(parts) != self._count:
-            self.fail(f"{value!r} has {len(parts)} numbers; {self._count} are needed.", param, ctx)
-        return tuple(int(part) for part in parts)
 
 
 def output_option(what: str) -> Callable[[Command], Command]:
@@ -49,6 +26,7 @@ def output_option(what: str) -> Callable[[Command], Command]:
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace an output that exists already."
 )
+resume_option = click.option("--resume", is_flag=True, help="Continue an interrupted run.")
 device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."
 )

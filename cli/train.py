@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from glnet_geo.cli.options import (
-    PATH,
-    IntegerList,
     device_option,
     output_option,
     overwrite_option,
     progress,
+    resume_option,
     verbosity_options,
 )
+from glnet_geo.cli.values import PATH, IntegerList
 
 if TYPE_CHECKING:
     from glnet_geo.training import Progress
@@ -38,7 +38,7 @@ _ITERATIONS = (150, 300, 50)
 @click.option("--licence", default="not stated", show_default=True, help="Licence of the weights.")
 @device_option
 @overwrite_option
-@click.option("--resume", is_flag=True, help="Continue an interrupted run.")
+@resume_option
 @verbosity_options
 def train(
     dataset: Path,

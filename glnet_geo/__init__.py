@@ -2,12 +2,13 @@
 
 The layers, from the bottom up; a module imports from its own floor downwards only:
 
-    grid, legend, errors, outputs, sidecar     values and files, no rasters, no torch
-    tiling, metrics, models                    integers, scores, networks
-    raster, radiometry, checkpoint, datasets   what is read and written
-    segmenter, prediction, training            a scene through a model, a model from scenes
-    fitting, demonstration                     whole jobs of several of these
-    cli                                        Click and nothing else
+    grid, legend, errors, outputs, bands, validity   values and files, no rasters, no torch
+    tiling, metrics, models                          integers, scores, networks
+    raster, radiometry, features, checkpoint, ...    what is read and written
+    blending, segmenter, mapping, prediction         a scene through a model
+    training                                         a model from scenes
+    fitting, demonstration                           whole jobs of several of these
+    cli                                              Click and nothing else
 
 Public names are imported when they are first used, so that `import glnet_geo` stays light.
 """
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
     from glnet_geo.fitting import fit
     from glnet_geo.importing import import_checkpoints
     from glnet_geo.legend import LandCover, Legend
-    from glnet_geo.prediction import MapSummary, predict
+    from glnet_geo.map_summary import MapSummary
+    from glnet_geo.prediction import predict
 
 _HOMES = {
     "GlnetGeoError": "errors",
     "LandCover": "legend",
     "Legend": "legend",
-    "MapSummary": "prediction",
+    "MapSummary": "map_summary",
     "ModelCard": "checkpoint",
     "fit": "fitting",
     "import_checkpoints": "importing",

@@ -9,9 +9,10 @@ from pathlib import Path
 from glnet_geo.errors import OutputError
 from glnet_geo.grid import Grid
 from glnet_geo.legend import DUBAI
+from glnet_geo.map_summary import MapSummary
 from glnet_geo.metrics import ConfusionMatrix, Scores
 from glnet_geo.outputs import check_output, publish, working_folder
-from glnet_geo.prediction import MapSummary, predict
+from glnet_geo.prediction import predict
 from glnet_geo.quicklook import quicklook
 from glnet_geo.raster import read_classes
 from glnet_geo.raster_output import class_map, write_scene

@@ -15,6 +15,10 @@ class RasterError(GlnetGeoError):
     """A raster that cannot be read or does not fit what is asked of it."""
 
 
+class FeaturesError(GlnetGeoError):
+    """A vector file that cannot be read or does not fit the scene."""
+
+
 class OutputError(GlnetGeoError):
     """An output that exists already or cannot be written."""
 

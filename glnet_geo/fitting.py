@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import logging
-import shutil
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from glnet_geo.blending import StripFiles
 from glnet_geo.checkpoint import ModelCard, round_weights, save_model
 from glnet_geo.datasets import Dataset, LabelledScene, load_dataset
-from glnet_geo.errors import DatasetError, OutputError
+from glnet_geo.errors import DatasetError
+from glnet_geo.frame_source import Footing, FrameSource
 from glnet_geo.grid import Window
 from glnet_geo.importing import starting_network
-from glnet_geo.legend import NODATA
+from glnet_geo.legend import NODATA, Legend
+from glnet_geo.mapping import map_scene
 from glnet_geo.metrics import ConfusionMatrix, Scores
 from glnet_geo.models.fpn import DecoderWidths
 from glnet_geo.models.glnet import Architecture, GLNet
-from glnet_geo.outputs import check_output, work_folder
-from glnet_geo.prediction import map_scene
+from glnet_geo.outputs import check_output, working_folder
+from glnet_geo.radiometry import find_stretch
 from glnet_geo.raster import SceneReader, gdal_environment
 from glnet_geo.sampling import FrameSampler, OpenScene
 from glnet_geo.segmenter import GLNetSegmenter, choose_device
@@ -86,19 +90,17 @@ def fit(
     """
     dataset = load_dataset(dataset_file, data)
     sources = [path for scene in dataset.scenes for path in (scene.image, scene.labels)]
-    check_output(output, overwrite, (dataset_file, *sources))
+    check_output(output, overwrite, (dataset_file, *sources), can_resume=True)
     place = choose_device(device)
     options = dataset.options
     make_schedule = Schedule.reference if options.preset == "reference" else Schedule
     schedule = make_schedule(iterations, seed=seed)
     net, card = _new_model(dataset, output.name.removesuffix(".safetensors"), licence, schedule)
     layout = PatchLayout.cover(options.frame, options.frame, options.patch_size)
-    folder = work_folder(output)
-    with gdal_environment(_CACHE_MB), ExitStack() as stack:
+    keeps = working_folder(output, resume, lambda folder: (folder / _STATE).exists())
+    with gdal_environment(_CACHE_MB), keeps as folder, ExitStack() as stack:
         scenes = _open_all(dataset, len(card.bands), stack)
         sampler = FrameSampler(scenes, options.frame, schedule.augmentation)
-        _make_folder(folder, keep=resume)
-        stack.callback(_remove_if_stateless, folder)
         run = TrainingRun(
             net.to_channels_last(place),
             sampler,
@@ -113,27 +115,12 @@ def fit(
         # Scored is what the file will hold.
         round_weights(net)
         card = _scored(GLNetSegmenter(net, card, place), card, dataset)
-    save_model(net, card, output, half=True)
-    shutil.rmtree(folder, ignore_errors=True)
+        save_model(net, card, output, half=True)
     return card
 
 
 def _named(names: list[str]) -> str:
     return ", ".join(names) if len(names) <= _MOST_NAMED else f"{len(names)} scenes"
-
-
-def _make_folder(folder: Path, keep: bool) -> None:
-    try:
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"The folder {folder} cannot be made: {error.strerror}.") from None
-
-
-def _remove_if_stateless(folder: Path) -> None:
-    if not (folder / _STATE).exists():
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _new_model(
@@ -217,18 +204,29 @@ def score_scenes(scenes: Sequence[LabelledScene], segmenter: GLNetSegmenter) -> 
 
 
 def _score_scene(scene: LabelledScene, segmenter: GLNetSegmenter, matrix: ConfusionMatrix) -> None:
-    legend = segmenter.legend
-    # Ignored labels become nodata, which no legend counts.
-    ids = np.full(256, NODATA, np.uint8)
-    ids[: len(legend)] = legend.ids
-    with (
-        OpenScene(scene, legend, segmenter.n_bands) as labels,
-        SceneReader(scene.image, scene.bands, segmenter.n_bands) as image,
-    ):
+    open_image = partial(SceneReader, scene.image, scene.bands, segmenter.n_bands)
+    with OpenScene(scene, segmenter.legend, segmenter.n_bands) as labels, open_image() as image:
+        source = FrameSource(open_image, Footing.of_scene(image.grid), find_stretch(image))
+        with TemporaryDirectory() as folder:
+            scoring = _Scoring(labels, segmenter.legend, matrix)
+            map_scene(source, segmenter, scoring, StripFiles(Path(folder)))
 
-        def score(predicted: npt.NDArray[np.uint8], window: Window) -> None:
-            reference = ids[labels.read_positions(window)]
-            reference[predicted == NODATA] = NODATA
-            matrix.add(reference, predicted)
 
-        map_scene(image, segmenter, score)
+class _Scoring:
+    """Compares a map with its labels as it is made."""
+
+    def __init__(self, labels: OpenScene, legend: Legend, matrix: ConfusionMatrix) -> None:
+        self._labels = labels
+        self._matrix = matrix
+        # Ignored labels become nodata, which no legend counts.
+        self._ids = np.full(256, NODATA, np.uint8)
+        self._ids[: len(legend)] = legend.ids
+
+    @contextmanager
+    def part(self, index: int, rows: Window) -> Iterator[Self]:
+        yield self
+
+    def write(self, predicted: npt.NDArray[np.uint8], window: Window) -> None:
+        reference = self._ids[self._labels.read_positions(window)]
+        reference[predicted == NODATA] = NODATA
+        self._matrix.add(reference, predicted)

@@ -1,40 +1,44 @@
 """Files that appear whole or not at all.
 
 Work happens in a dotted folder beside the output (`.landcover.tif.part/`); what is finished there
-is put in place by a rename. A failed run leaves neither an output nor the folder, and an existing
-output as it was.
+is put in place by a rename. A failed run leaves no output, an existing one as it was, and the
+folder only where another run can continue from it.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from glnet_geo.errors import OutputError
 
 
-def check_output(path: Path, overwrite: bool, sources: tuple[Path, ...] = ()) -> None:
+def check_output(
+    path: Path, overwrite: bool, sources: tuple[Path, ...] = (), can_resume: bool = False
+) -> None:
     """Refuses, before any work, an output that must not or cannot be written.
 
     Args:
         path: Where the output shall be.
         overwrite: Whether a finished output may be replaced.
         sources: Files that the work reads.
+        can_resume: Whether the command can go on with an interrupted run, for the message.
 
     Raises:
         OutputError: The output exists, is one of the sources, or its folder is missing or not
             writable.
     """
     try:
-        _check_output(path, overwrite, sources)
+        _check_output(path, overwrite, sources, can_resume)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}.") from None
 
 
-def _check_output(path: Path, overwrite: bool, sources: tuple[Path, ...]) -> None:
+def _check_output(path: Path, overwrite: bool, sources: tuple[Path, ...], can_resume: bool) -> None:
     folder = path.parent
     if not folder.is_dir():
         raise OutputError(f"The folder {folder} does not exist. Create it, or choose another.")
@@ -43,7 +47,10 @@ def _check_output(path: Path, overwrite: bool, sources: tuple[Path, ...]) -> Non
     if any(source.exists() and path.exists() and source.samefile(path) for source in sources):
         raise OutputError(f"{path} is the input itself. Choose another output.")
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists. Use --overwrite to replace it.")
+        raise OutputError(
+            f"{path} exists. Use --overwrite to replace it"
+            f"{', with --resume to go on with an interrupted run.' if can_resume else '.'}"
+        )
     if not os.access(folder, os.W_OK):
         raise OutputError(f"The folder {folder} is not writable.")
 
@@ -54,24 +61,66 @@ def work_folder(path: Path) -> Path:
 
 
 @contextmanager
-def working_folder(path: Path) -> Iterator[Path]:
-    """An empty folder for making an output, gone afterwards whatever happens.
+def working_folder(
+    path: Path,
+    resume: bool = False,
+    is_resumable: Callable[[Path], bool] = lambda folder: False,
+) -> Iterator[Path]:
+    """A folder for making an output, gone afterwards unless a failed run can be resumed from it.
 
     Args:
         path: The output.
+        resume: Whether what an interrupted run left in it stays; else it starts empty.
+        is_resumable: Tells, when the block ends with an error, whether the folder holds what
+            another run can continue from. Then it stays.
 
     Raises:
         OutputError: The disk is full or the folder cannot be made.
     """
     folder = work_folder(path)
+    is_worth_keeping = False
     try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        yield folder
+        if not resume:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(exist_ok=resume)
+        try:
+            yield folder
+        except BaseException:
+            is_worth_keeping = is_resumable(folder)
+            raise
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+        # NumPy's own errors count bytes and name no reason.
+        reason = error.strerror or f"{error} (is the disk full?)"
+        raise OutputError(f"{path} cannot be written: {reason}.") from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not is_worth_keeping:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_identity(
+    folder: Path, output: Path, identity: Mapping[str, str], is_resumed: bool
+) -> None:
+    """Keeps what a run is about in its folder, and compares it with that of the run before.
+
+    Args:
+        folder: The working folder.
+        output: The output, for the message.
+        identity: What must be equal for the same result.
+        is_resumed: Whether the run continues another one.
+
+    Raises:
+        OutputError: The other run was about something else.
+    """
+    path = folder / "identity"
+    if is_resumed:
+        before = json.loads(path.read_text("utf-8"))
+        differing = [key for key in {**before, **identity} if before.get(key) != identity.get(key)]
+        if differing:
+            raise OutputError(
+                f"The interrupted run for {output} cannot be resumed, it differs in: "
+                f"{', '.join(differing)}. Leave --resume out to start afresh."
+            )
+    path.write_text(json.dumps(identity), "utf-8")
 
 
 def publish(finished: Path, path: Path) -> None:

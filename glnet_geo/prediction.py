@@ -1,229 +1,224 @@
-"""A scene through a segmenter, frame by frame, into a class raster."""
+"""A scene to a class raster: the whole of `glnet-geo predict`."""
 
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from glnet_geo.blending import StripFiles
 from glnet_geo.checkpoint import ModelCard, load_model, model_hash, read_card
-from glnet_geo.grid import Grid, Window
-from glnet_geo.legend import NODATA, Legend
+from glnet_geo.errors import GlnetGeoError, RasterError
+from glnet_geo.frame_source import Footing, FrameSource
+from glnet_geo.grid import Grid
+from glnet_geo.map_summary import MapSummary, peak_bytes
+from glnet_geo.mapping import map_scene
 from glnet_geo.modelzoo import DEFAULT_MODEL, find_model
-from glnet_geo.outputs import check_output
+from glnet_geo.outputs import check_identity, check_output, work_folder, working_folder
 from glnet_geo.radiometry import find_stretch
-from glnet_geo.raster import Chip, SceneReader, gdal_environment
-from glnet_geo.raster_output import class_map
-from glnet_geo.segmenter import GLNetSegmenter, MapScores, choose_device
-from glnet_geo.tiling import Frame
+from glnet_geo.raster import SceneReader, gdal_environment
+from glnet_geo.raster_output import MapParts
+from glnet_geo.remote import is_remote
+from glnet_geo.segmenter import GLNetSegmenter, choose_device
+from glnet_geo.tiling import FrameExtent, ViewAxis
+from glnet_geo.validity import THE_FILES, Validity
 
+if TYPE_CHECKING:
+    from glnet_geo.features import AreaOfInterest
 
-class Segmenter(Protocol):
-    """What turns pixels into scores; the network is one, tests use others.
-
-    Attributes:
-        legend: The classes, in the order of the scores.
-    """
-
-    legend: Legend
-
-    def frames(self, grid: Grid) -> Sequence[Frame]:
-        """The frames that a scene is covered with; their cores partition it."""
-
-    def __call__(self, chip: Chip) -> MapScores:
-        """Scores K x H x W of a frame's uint8 pixels C x H x W."""
-
-
-@dataclass(frozen=True, slots=True)
-class MapSummary:
-    """What a finished prediction says of itself.
-
-    Attributes:
-        output: The class raster.
-        grid: Its grid.
-        legend: Its classes.
-        pixels: Pixels by class id; `NODATA` for those without data.
-        model: Name and version of the model.
-        seconds: Time taken, reading and writing included.
-        peak_bytes: Most memory that this process has held so far; None where the operating
-            system does not say.
-    """
-
-    output: Path
-    grid: Grid
-    legend: Legend
-    pixels: Mapping[int, int]
-    model: str
-    seconds: float
-    peak_bytes: int | None
-
-    @property
-    def megapixels_per_second(self) -> float:
-        """Pixels of the scene, data or not, in the time taken."""
-        return self.grid.height * self.grid.width / 1e6 / max(self.seconds, 1e-9)
-
-    def share(self, class_id: int) -> float | None:
-        """Share of a class in the pixels that have data, 0-1; None without any."""
-        with_data = sum(count for key, count in self.pixels.items() if key != NODATA)
-        return self.pixels.get(class_id, 0) / with_data if with_data else None
-
-    def area_ha(self, class_id: int) -> float | None:
-        """Area of a class in hectares; None without a CRS."""
-        area = self.grid.pixel_area_m2
-        return None if area is None else self.pixels.get(class_id, 0) * area / 1e4
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON form."""
-        return {
-            "output": str(self.output),
-            "width": self.grid.width,
-            "height": self.grid.height,
-            "crs": self.grid.crs_label,
-            "gsd_m": self.grid.gsd_m,
-            "model": self.model,
-            "classes": [
-                {
-                    "id": c.id,
-                    "name": c.name,
-                    "pixels": self.pixels.get(c.id, 0),
-                    "share": self.share(c.id),
-                    "area_ha": self.area_ha(c.id),
-                }
-                for c in self.legend.classes
-            ],
-            "nodata_pixels": self.pixels.get(NODATA, 0),
-            "seconds": round(self.seconds, 3),
-            "megapixels_per_second": round(self.megapixels_per_second, 4),
-            "peak_bytes": self.peak_bytes,
-        }
-
-
-def map_scene(
-    scene: SceneReader,
-    segmenter: Segmenter,
-    write: Callable[[npt.NDArray[np.uint8], Window], None],
-    report: Callable[[int, int], None] = lambda done, total: None,
-) -> None:
-    """Predicts a scene frame by frame.
-
-    Args:
-        scene: The open scene.
-        segmenter: What scores a frame.
-        write: Takes H x W class ids (`NODATA` where there is none) and their window; the windows
-            partition the scene.
-        report: Told the frames done and all frames.
-    """
-    stretch = find_stretch(scene)
-    frames = segmenter.frames(scene.grid)
-    ids = segmenter.legend.ids
-    for done, frame in enumerate(frames):
-        report(done, len(frames))
-        chip = scene.read(frame.read)
-        core = frame.core.relative_to(frame.read).slices
-        labels = np.full(chip.valid.shape, NODATA, np.uint8)[core]
-        if chip.valid[core].any():
-            pixels = _fill(stretch.apply(chip.pixels), chip.valid)
-            scores = segmenter(Chip(pixels, chip.valid, chip.grid))
-            labels = ids[scores[(slice(None), *core)].argmax(axis=0)]
-            labels[~chip.valid[core]] = NODATA
-        write(labels, frame.core)
-    report(len(frames), len(frames))
-
-
-def _fill(pixels: npt.NDArray[np.uint8], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    """Puts the bands' medians where there is no data: black would spread into its neighbours."""
-    if valid.all():
-        return pixels
-    median = np.median(pixels[:, valid], axis=1).astype(np.uint8)
-    return np.where(valid, pixels, median[:, None, None])
+_log = logging.getLogger(__name__)
 
 
 def predict(
-    scene: Path,
+    scene: Path | str,
     output: Path,
     *,
     model: str = DEFAULT_MODEL,
-    bands: Sequence[int] | None = None,
+    bands: Sequence[int | str] | None = None,
+    scale: Sequence[tuple[float, float]] = (),
+    validity: Validity = THE_FILES,
+    aoi: Path | None = None,
+    gsd: float | None = None,
+    frame: int | FrameExtent = FrameExtent.CARD,
     device: str = "auto",
     reference: bool = False,
     overwrite: bool = False,
+    resume: bool = False,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> MapSummary:
     """Maps the land cover of a scene.
 
     Writes a cloud-optimized GeoTIFF of class ids on exactly the scene's grid, 255 where the scene
-    has no data, with colours and class names.
+    has no data. A run that is interrupted keeps the rows that it has finished in a dotted folder
+    beside the output, from which `resume` continues.
 
     Args:
-        scene: Any raster file that GDAL opens.
+        scene: Any raster file that GDAL opens, or a URL of one.
         output: The class raster.
         model: A bundled model's name, or a model file.
-        bands: Bands of the scene, from 1, in the model's order; None for red, green and blue, or
-            else the first ones.
+        bands: Bands of the scene in the model's order: numbers from 1, descriptions or colour
+            interpretations; None for those that bear the names of the model's bands, or else
+            the first ones.
+        scale: Values of the scene that become 0 and 255: one pair for each band, or one for all.
+            Empty for uint8 as it is and percentiles of all other types.
+        validity: Which pixels have data.
+        aoi: A vector file; the result is limited to its polygons.
+        gsd: Ground sample distance of the scene in metres; None for what its CRS says.
+        frame: See `GLNetSegmenter`.
         device: "auto", "cpu", "cuda" and so on.
         reference: Whether to follow the reference's arithmetic, see `GLNetSegmenter`.
         overwrite: Whether an existing output may be replaced.
+        resume: Whether to continue an interrupted run.
         report: Told the frames done and all frames.
 
     Raises:
-        GlnetGeoError: Something about scene, model, device or output stands in the way; nothing
-            is written then.
+        GlnetGeoError: Something about scene, model, device or output stands in the way; no
+            output is written then.
     """
     started = time.monotonic()
     model_file = find_model(model)
-    check_output(output, overwrite, (scene, model_file))
-    n_bands = read_card(model_file).architecture.bands
-    with gdal_environment(), SceneReader(scene, bands, n_bands) as reader:
+    sources = [Path(one) for one in (scene, model_file, aoi) if one and not is_remote(one)]
+    check_output(output, overwrite, tuple(sources), can_resume=True)
+    card = read_card(model_file)
+    open_scene = partial(
+        SceneReader, scene, bands, len(card.bands), names=card.bands, validity=validity
+    )
+    remote = is_remote(scene)
+    with gdal_environment(remote=remote), open_scene() as reader:
         net, card = load_model(model_file)
-        segmenter = GLNetSegmenter(net, card, choose_device(device), reference)
-        _warn(reader, card)
+        segmenter = GLNetSegmenter(net, card, choose_device(device), reference, frame)
+        footing = _footing(reader, card, gsd, reference)
+        _warn(reader, card, gsd or reader.grid.gsd_m, footing)
+        area, stretch = _area(aoi, reader.grid), find_stretch(reader, scale)
+        source = FrameSource(open_scene, footing, stretch, area, work_folder(output), remote)
         tags = {
-            "TIFFTAG_SOFTWARE": f"glnet-geo {version('glnet-geo')}",
-            "MODEL": f"{card.name} {card.version}",
-            "MODEL_SHA256": model_hash(model_file),
-            "MODEL_LICENCE": card.licence,
-            "BANDS": ",".join(map(str, reader.bands)),
+            **_model_tags(card, model_file),
+            **_scene_tags(reader, source, validity),
+            **({"AOI": aoi.name} if aoi else {}),
+            "FRAME": str(frame),
             "REFERENCE_ARITHMETIC": str(reference).lower(),
         }
-        with class_map(output, reader.grid, card.legend, tags) as writer:
-            map_scene(reader, segmenter, writer.write, report)
-        return MapSummary(
-            output,
-            reader.grid,
-            card.legend,
-            {int(value): int(writer.counts[value]) for value in np.flatnonzero(writer.counts)},
-            f"{card.name} {card.version}",
-            time.monotonic() - started,
-            _peak_bytes(),
-        )
+        counts = _map(output, reader, source, segmenter, tags, resume, report)
+    return MapSummary(
+        output,
+        reader.grid,
+        card.legend,
+        {int(value): int(counts[value]) for value in np.flatnonzero(counts)},
+        f"{card.name} {card.version}",
+        time.monotonic() - started,
+        peak_bytes(),
+    )
 
 
-def _peak_bytes() -> int | None:
-    try:
-        import resource
-    except ImportError:  # Windows
+def _map(
+    output: Path,
+    scene: SceneReader,
+    source: FrameSource,
+    segmenter: GLNetSegmenter,
+    tags: Mapping[str, str],
+    resume: bool,
+    report: Callable[[int, int], None],
+) -> npt.NDArray[np.int64]:
+    """Maps the scene from where an interrupted run left it; pixels by class id."""
+    is_resumed = resume and MapParts.has_any(work_folder(output))
+    if resume and not is_resumed:
+        _log.warning("There is nothing to resume for %s. Starting afresh.", output)
+    with working_folder(output, is_resumed, MapParts.has_any) as folder:
+        identity = {**tags, "scene files": _state_of(scene)}
+        check_identity(folder, output, identity, is_resumed)
+        parts = MapParts(folder, output, scene.grid)
+        try:
+            map_scene(source, segmenter, parts, StripFiles(folder), parts.finished, report)
+            return parts.publish(segmenter.legend, tags)
+        except BaseException:
+            if parts.finished:
+                _log.warning("The finished rows of %s are kept: --resume continues there.", output)
+            raise
+
+
+def _model_tags(card: ModelCard, model_file: Path) -> dict[str, str]:
+    return {
+        "TIFFTAG_SOFTWARE": f"glnet-geo {version('glnet-geo')}",
+        "MODEL": f"{card.name} {card.version}",
+        "MODEL_SHA256": model_hash(model_file),
+        "MODEL_LICENCE": card.licence,
+    }
+
+
+def _scene_tags(scene: SceneReader, source: FrameSource, validity: Validity) -> dict[str, str]:
+    """What was read and how; a URL without its query, which may hold a password."""
+    footing, area = source.footing, source.area
+    return {
+        "SCENE": Path(str(scene.path).partition("?")[0]).name,
+        "BANDS": ",".join(map(str, scene.bands)),
+        **source.stretch.tags(),
+        **validity.tags(),
+        **({"AOI_SHA256": area.digest} if area else {}),
+        "NETWORK_PIXELS": f"{footing.columns.view} x {footing.rows.view}",
+    }
+
+
+def _area(aoi: Path | None, grid: Grid) -> AreaOfInterest | None:
+    if aoi is None:
         return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts in KiB, macOS in bytes (getrusage(2)).
-    return peak if sys.platform == "darwin" else peak * 1024
+    # geopandas takes half a second to load; most runs do without.
+    from glnet_geo.features import AreaOfInterest
+
+    return AreaOfInterest.read(aoi, grid)
 
 
-def _warn(scene: SceneReader, card: ModelCard) -> None:
+def _footing(scene: SceneReader, card: ModelCard, gsd: float | None, reference: bool) -> Footing:
+    """The view of the scene that has the pixels which the model knows."""
+    height, width = scene.grid.height, scene.grid.width
+    factor = 1.0
+    if gsd is not None and card.gsd is None:
+        raise GlnetGeoError(
+            f"The model {card.name!r} works in pixels of any size: leave --gsd out."
+        )
+    known = gsd or (None if reference else scene.grid.gsd_m)
+    if known and card.gsd:
+        factor = known / card.gsd
+    if factor > _MAX_ENLARGEMENT:
+        raise RasterError(
+            f"{scene.path} has {known:.3g} m pixels; the model {card.name!r} was trained at "
+            f"{card.gsd:.3g} m and sees nothing in them. Choose another: glnet-geo models list"
+        )
+    if 1 / _SAME_GSD < factor < _SAME_GSD:
+        factor = 1.0
+    return Footing(
+        *(ViewAxis(length, max(round(length * factor), 1)) for length in (height, width))
+    )
+
+
+def _state_of(scene: SceneReader) -> str:
+    """What would change if the scene's files did: names, sizes and times."""
+    states = [(path.name, path.stat()) for path in scene.files]
+    return str([(name, state.st_size, state.st_mtime_ns) for name, state in states])
+
+
+def _warn(scene: SceneReader, card: ModelCard, gsd: float | None, footing: Footing) -> None:
     if not scene.grid.is_georeferenced:
         _log.warning(
             "%s has no CRS or no transform. The map lies on the same pixels, without a place.",
             scene.path,
         )
-    gsd = scene.grid.gsd_m
-    if gsd and card.gsd and not 1 / _GSD_RATIO < gsd / card.gsd < _GSD_RATIO:
+    if scene.bands_are_guessed:
+        _log.warning(
+            "%s does not say which of its bands show %s. Bands %s are taken; choose with --bands.",
+            scene.path,
+            ", ".join(card.bands),
+            ", ".join(map(str, scene.bands)),
+        )
+    ratio = gsd / card.gsd if gsd and card.gsd else 1.0
+    # A finer scene is seen at the model's resolution, and well; a coarser one lacks the detail.
+    if ratio > _POOR_GSD or (ratio < 1 / _POOR_GSD and footing.is_scene):
         _log.warning(
             "%s has %.3g m pixels; the model '%s' was trained at %.3g m. Expect poor results.",
             scene.path,
@@ -233,5 +228,6 @@ def _warn(scene: SceneReader, card: ModelCard) -> None:
         )
 
 
-_GSD_RATIO = 1.5
-_log = logging.getLogger(__name__)
+_SAME_GSD = 1.1  # ratio below which a scene is taken at its own pixels
+_POOR_GSD = 1.5
+_MAX_ENLARGEMENT = 100

@@ -6,6 +6,8 @@ dark ones to another class.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from glnet_geo.errors import RasterError
 from glnet_geo.raster import SceneReader
 
 LOW_PERCENTILE, HIGH_PERCENTILE = 1.0, 99.0
@@ -28,10 +31,20 @@ class Stretch:
     Attributes:
         low: Value that becomes 0, band by band; empty where uint8 passes as it is.
         high: Value that becomes 255, band by band.
+        is_given: Whether the values were given, not found in the scene.
     """
 
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    is_given: bool = False
+
+    def tags(self) -> dict[str, str]:
+        """The mapping as tags of a map: what one needs to repeat it with `--scale`."""
+        if not self.low:
+            return {"SCALE": "none"}
+        found = f"percentiles {LOW_PERCENTILE:g} and {HIGH_PERCENTILE:g} of the scene"
+        pairs = (f"{low!r},{high!r}" for low, high in zip(self.low, self.high, strict=True))
+        return {"SCALE": " ".join(pairs), "SCALE_SOURCE": "given" if self.is_given else found}
 
     def apply(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """Maps C x H x W pixels to uint8; what is not finite becomes 0."""
@@ -48,15 +61,46 @@ class Stretch:
         return (shares * 255 + 0.5).astype(np.uint8)
 
 
-def find_stretch(scene: SceneReader) -> Stretch:
-    """The mapping for a scene: none for uint8, else percentiles of its valid pixels."""
+def find_stretch(scene: SceneReader, scale: Sequence[tuple[float, float]] = ()) -> Stretch:
+    """The mapping for a scene.
+
+    Args:
+        scene: The scene.
+        scale: Values that become 0 and 255: one pair for each band, or one for all. Empty for
+            uint8 as it is, and percentiles of the valid pixels of all other types.
+
+    Raises:
+        RasterError: The number of pairs is another than that of the bands, or a pair does not rise.
+    """
+    if scale:
+        return _given_stretch(scene, scale)
     if scene.dtype == np.uint8:
         return Stretch()
-    values = scene.sample(_SAMPLE_SIDE)
-    if values.shape[1] == 0:
-        return Stretch((0.0,) * len(values), (255.0,) * len(values))
-    low, high = np.percentile(values.astype(np.float64), [LOW_PERCENTILE, HIGH_PERCENTILE], axis=1)
-    return Stretch(tuple(low.tolist()), tuple(high.tolist()))
+    bands = [_limits(values) for values in scene.sample(_SAMPLE_SIDE)]
+    low, high = zip(*bands, strict=True)
+    return Stretch(low, high)
+
+
+def _limits(values: npt.NDArray[Any]) -> tuple[float, float]:
+    """Percentiles of a band's values; a pixel that is valid through another may have none."""
+    finite = values[np.isfinite(values)].astype(np.float64)
+    if not finite.size:
+        return 0.0, 255.0
+    low, high = np.percentile(finite, [LOW_PERCENTILE, HIGH_PERCENTILE])
+    return float(low), float(high)
+
+
+def _given_stretch(scene: SceneReader, scale: Sequence[tuple[float, float]]) -> Stretch:
+    count = scene.n_bands
+    if len(scale) not in (1, count):
+        raise RasterError(
+            f"--scale is given {len(scale)} times; {scene.path} has {count} bands in use. Give it "
+            "once for all, or once for each."
+        )
+    if not all(math.isfinite(low) and math.isfinite(high) and low < high for low, high in scale):
+        raise RasterError("--scale needs two numbers, the smaller one first, such as 0,3000.")
+    low, high = zip(*scale, strict=True)
+    return Stretch(low * (count // len(low)), high * (count // len(high)), is_given=True)
 
 
 def shrink(pixels: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:

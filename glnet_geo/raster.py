@@ -6,64 +6,55 @@ Arrays are C x H x W, masks H x W with True where a pixel is valid. Only this mo
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
-from rasterio._err import CPLE_BaseError  # GDAL's own errors have no public base class
-from rasterio.enums import ColorInterp
-from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
-from rasterio.warp import transform as warp
+from rasterio.enums import MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterioWindow
 
+from glnet_geo.bands import BandChoice, BandInfo, BandTable
+from glnet_geo.chip import Chip as Chip  # readers of rasters look for it here
+from glnet_geo.chip import Mask, Pixels
 from glnet_geo.errors import RasterError
-from glnet_geo.grid import Grid, Window
+from glnet_geo.georeference import grid_of
+from glnet_geo.grid import Window
+from glnet_geo.remote import ScenePath, is_remote
+from glnet_geo.scene_view import SceneView, Source, scaled
+from glnet_geo.validity import THE_FILES, Validity
 
-Pixels = npt.NDArray[Any]
-Mask = npt.NDArray[np.bool_]
-
-_CACHE_MB = 256
-_WEB_MERCATOR = ("pseudo mercator", "pseudo-mercator", "mercator_auxiliary_sphere")
-_OUTLINE_STEPS = 64  # points on each side of the outline whose area is taken
-
+_CACHE_MB = 64
+_TILE = 512  # pixels; blocks across scenes that are wider are strips
+_OVERVIEW_SIDE = 16  # pixels; GDAL may take another overview for windows of one or two
 
 BANDS_ADVICE = "Choose bands with --bands, or another model: glnet-geo models list"
 """What to do about a scene whose bands do not fit the model."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Chip:
-    """Pixels with what belongs to them.
-
-    Attributes:
-        pixels: C x H x W.
-        valid: H x W, True where every band has data.
-        grid: Where the pixels lie.
-    """
-
-    pixels: Pixels
-    valid: Mask
-    grid: Grid
-
-    def __post_init__(self) -> None:
-        size = (self.grid.height, self.grid.width)
-        if self.pixels.shape[1:] != size or self.valid.shape != size:
-            raise ValueError(
-                f"pixels {self.pixels.shape} and mask {self.valid.shape} do not fit grid {size}"
-            )
-
-
 @contextmanager
-def gdal_environment(cache_mb: int = _CACHE_MB) -> Iterator[None]:
-    """GDAL's settings for a run: the default cache is a share of the machine's memory."""
-    with rasterio.Env(GDAL_CACHEMAX=cache_mb, GDAL_DISABLE_READDIR_ON_OPEN="FALSE"):
+def gdal_environment(cache_mb: int = _CACHE_MB, remote: bool = False) -> Iterator[None]:
+    """GDAL's settings for a run, in the thread that enters it.
+
+    Args:
+        cache_mb: Memory for blocks; GDAL's default is a share of the machine's.
+        remote: Whether scenes are fetched: requests are tried again, and none is spent on looking
+            for files beside a scene, such as masks.
+    """
+    options: dict[str, Any] = {"GDAL_DISABLE_READDIR_ON_OPEN": "FALSE"}
+    if remote:
+        options = {
+            "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+            "GDAL_HTTP_MAX_RETRY": 3,
+            "GDAL_HTTP_RETRY_DELAY": 1,
+        }
+    with rasterio.Env(GDAL_CACHEMAX=cache_mb, **options):
         yield
 
 
@@ -71,39 +62,51 @@ class SceneReader(AbstractContextManager["SceneReader"]):
     """An open scene, read window by window. Not to be shared between threads.
 
     Args:
-        path: Any raster file that GDAL opens.
-        bands: Band numbers from 1, in the model's order; None for the bands that are marked red,
-            green and blue, or else the first `n_bands`.
-        n_bands: How many bands are needed; None takes all but masks.
+        path: Any raster file that GDAL opens, or as a string a URL.
+        bands: Bands in the model's order: numbers from 1, descriptions or colour interpretations.
+            None for those that show `names`, or else the first `n_bands`.
+        n_bands: How many bands are needed; None takes all but masks. A single band of palette
+            indices is read as the colours of its table where three are needed.
         bands_advice: What to do about bands that do not fit, for the message.
+        names: What the needed bands show, in the model's order.
+        validity: What makes a pixel valid.
 
     Attributes:
         path: As given.
         grid: The scene's grid.
         bands: The band numbers that are read.
+        bands_are_guessed: Whether there are more bands than needed and nothing says which are
+            meant, so that the first ones are read.
         dtype: Type of the pixels.
+        is_striped: Whether its blocks span its width, so that narrow windows make GDAL decode the
+            same rows again and again.
 
     Raises:
-        RasterError: The file is missing, no raster, has too few bands, or only ground control
-            points or RPCs instead of a transform.
+        RasterError: The file is missing, no raster, has not the bands, no nodata value for a
+            tolerance, or only ground control points or RPCs instead of a transform.
     """
 
     def __init__(
         self,
-        path: Path,
-        bands: Sequence[int] | None = None,
+        path: ScenePath,
+        bands: Sequence[int | str] | None = None,
         n_bands: int | None = None,
         bands_advice: str = BANDS_ADVICE,
+        names: Sequence[str] = (),
+        validity: Validity = THE_FILES,
     ) -> None:
         self.path = path
-        self._bands_advice = bands_advice
+        self._validity = validity
         self._dataset = _open(path)
         try:
-            self.grid = _grid(path, self._dataset)
-            self.bands = self._choose_bands(bands, n_bands)
-            self.dtype = np.result_type(*(self._dataset.dtypes[band - 1] for band in self.bands))
-            if np.issubdtype(self.dtype, np.complexfloating):
-                raise RasterError(f"{path} has complex pixels. Map their amplitude instead.")
+            self.grid = grid_of(path, self._dataset)
+            infos = _band_infos(self._dataset)
+            choice = BandTable(str(path), infos, bands_advice).choose(bands or (), n_bands, names)
+            self.bands = choice.numbers
+            self.bands_are_guessed = choice.is_guess
+            self.is_striped: bool = self._dataset.block_shapes[0][1] >= self.grid.width > _TILE
+            self._prepare_colors(infos, choice)
+            self._prepare_masks(infos)
         except BaseException:
             self._dataset.close()
             raise
@@ -115,8 +118,22 @@ class SceneReader(AbstractContextManager["SceneReader"]):
         """Closes the file."""
         self._dataset.close()
 
+    @property
+    def n_bands(self) -> int:
+        """Bands of the pixels that are read; three for a palette that is read as its colours."""
+        return len(self.bands) if self._colors is None else 3
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The local files that it consists of: itself, masks beside it, the tiles of a VRT."""
+        if is_remote(self.path):  # GDAL would ask the server for files beside it
+            return ()
+        return tuple(Path(file) for file in self._dataset.files if not is_remote(file))
+
     def read(self, window: Window) -> Chip:
         """Reads a window of the grid at full resolution.
+
+        Pixels come as they are in the file, those that are not valid as well.
 
         Raises:
             RasterError: The file is damaged or has vanished.
@@ -124,8 +141,25 @@ class SceneReader(AbstractContextManager["SceneReader"]):
         """
         if not self.grid.window.contains(window):
             raise ValueError(f"{window} reaches outside {self.grid.window}")
-        pixels, valid = self._read(window, window.height, window.width)
+        pixels, valid = self._read(self.grid.window, window)
         return Chip(pixels, valid, self.grid.crop(window))
+
+    def view(self, height: int, width: int) -> SceneView:
+        """The scene in another number of pixels, overviews used; open as long as the scene.
+
+        Args:
+            height: Rows of the view.
+            width: Columns of the view.
+        """
+        level = self._level_for(height, width)
+        source = Source(
+            partial(self._read_level, level),
+            level,
+            self.n_bands,
+            self.dtype,
+            self._is_nominal,
+        )
+        return SceneView(source, scaled(self.grid, height, width))
 
     def sample(self, side: int) -> Pixels:
         """Valid pixels from all over the scene, every so many in both directions.
@@ -139,21 +173,69 @@ class SceneReader(AbstractContextManager["SceneReader"]):
         decimation = max(self.grid.height, self.grid.width, side) / side
         height = max(round(self.grid.height / decimation), 1)
         width = max(round(self.grid.width / decimation), 1)
-        pixels, valid = self._read(self.grid.window, height, width)
+        level = Window(0, 0, height, width)
+        pixels, valid = self._read(level, level)
         return pixels[:, valid]
 
-    def _read(self, window: Window, height: int, width: int) -> tuple[Pixels, Mask]:
-        box = box_of(window)
-        shape = (len(self.bands), height, width)
+    def _prepare_colors(self, infos: Sequence[BandInfo], choice: BandChoice) -> None:
+        self._colors: npt.NDArray[np.uint8] | None = None
+        self._is_nominal = any(infos[k - 1].mark == "palette" for k in self.bands)
+        self.dtype = np.result_type(*(self._dataset.dtypes[k - 1] for k in self.bands))
+        if np.issubdtype(self.dtype, np.complexfloating):
+            raise RasterError(f"{self.path} has complex pixels. Map their amplitude instead.")
+        if choice.is_expanded:
+            self._colors = _color_table(self.path, self._dataset, self.bands[0])
+            self._is_nominal = False
+            self.dtype = self._colors.dtype
+
+    def _prepare_masks(self, infos: Sequence[BandInfo]) -> None:
+        flags = [self._dataset.mask_flag_enums[k - 1] for k in self.bands]
+        nodata = [self._dataset.nodatavals[k - 1] for k in self.bands]
+        by_nodata = [MaskFlags.nodata in flag for flag in flags]
+        alpha = [info.number for info in infos if info.mark == "alpha"]
+        # GDAL's masks leave alpha out beside a nodata value (its RFC 15), and that of floats.
+        is_left_out = any(MaskFlags.alpha not in flag for flag in flags)
+        self._alpha = alpha[0] if alpha and is_left_out else None
+        self._has_masks = self._alpha is None or not any(by_nodata)
+        self._centres = self._validity.centres(self.path, nodata, self._has_masks)
+        self._replaced = np.array(by_nodata) & (self._validity.nodata is not None)
+
+    def _level_for(self, height: int, width: int) -> Window:
+        """The coarsest overview that is at least as fine as a view; the scene if there is none."""
+        # Overviews were made by the file's own masks.
+        shrinkage = min(self.grid.height / height, self.grid.width / width)
+        available = [set(self._dataset.overviews(band)) for band in self.bands]
+        factors = set.intersection(*available) if self._validity.is_the_files else set()
+        factor = max((factor for factor in factors if factor <= shrinkage), default=1)
+        return Window(0, 0, -(-self.grid.height // factor), -(-self.grid.width // factor))
+
+    def _read_level(self, level: Window, window: Window) -> tuple[Pixels, Mask]:
+        """As `_read`, for windows of any size and levels that are overviews."""
+        height, width = max(window.height, _OVERVIEW_SIDE), max(window.width, _OVERVIEW_SIDE)
+        top = max(min(window.top, level.height - height), 0)
+        left = max(min(window.left, level.width - width), 0)
+        padded = Window(top, left, min(height, level.height), min(width, level.width))
+        pixels, valid = self._read(level, padded)
+        inner = window.relative_to(padded).slices
+        return pixels[:, *inner], valid[inner]
+
+    def _read(self, level: Window, window: Window) -> tuple[Pixels, Mask]:
+        """Reads a window of the scene decimated to the size of `level`."""
+        rows, columns = self.grid.height / level.height, self.grid.width / level.width
+        box = RasterioWindow(
+            window.left * columns, window.top * rows, window.width * columns, window.height * rows
+        )
+        shape = (len(self.bands), window.height, window.width)
         try:
             pixels = self._read_bands(box, shape)
-            masks = self._dataset.read_masks(self.bands, window=box, out_shape=shape)
+            masks = self._read_masks(box, shape)
         except RasterioError as error:
             raise RasterError(f"{self.path} cannot be read: {reason_of(error)}.") from error
-        valid = (masks > 0).all(axis=0)
-        if np.issubdtype(pixels.dtype, np.floating):
-            valid &= np.isfinite(pixels).all(axis=0)
-        return pixels, valid
+        valid = self._validity.of(pixels, masks, self._centres)
+        if self._colors is None:
+            return pixels, valid
+        colors = self._colors[:, pixels[0]]
+        return colors[:3], valid & (colors[3] > 0)
 
     def _read_bands(self, box: RasterioWindow, shape: tuple[int, int, int]) -> Pixels:
         if len(set(self._dataset.dtypes)) == 1:
@@ -163,37 +245,16 @@ class SceneReader(AbstractContextManager["SceneReader"]):
         bands = [self._dataset.read(k, window=box, out_shape=shape[1:]) for k in self.bands]
         return np.stack(bands).astype(self.dtype)
 
-    def _choose_bands(self, bands: Sequence[int] | None, n_bands: int | None) -> tuple[int, ...]:
-        count = self._dataset.count
-        if not bands:
-            bands = self._default_bands(n_bands)
-        elif n_bands is not None and len(bands) != n_bands:
-            raise RasterError(
-                f"{_plural(len(bands), 'band')} chosen of {self.path}; {n_bands} are needed. "
-                f"{self._bands_advice}"
-            )
-        if n_bands is not None and len(bands) != n_bands:
-            raise RasterError(
-                f"{self.path} has {_plural(count, 'band')}; {n_bands} are needed. "
-                f"{self._bands_advice}"
-            )
-        missing = [band for band in bands if not 1 <= band <= count]
-        if missing:
-            raise RasterError(
-                f"{self.path} has no band {missing[0]}: it has {_plural(count, 'band')}. "
-                f"{self._bands_advice}"
-            )
-        return tuple(bands)
-
-    def _default_bands(self, n_bands: int | None) -> tuple[int, ...]:
-        marks = list(self._dataset.colorinterp)
-        usable = [k for k, mark in enumerate(marks, 1) if mark is not ColorInterp.alpha]
-        if n_bands is None:
-            return tuple(usable)
-        primary = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-        if n_bands == 3 and all(marks.count(color) == 1 for color in primary):
-            return tuple(marks.index(color) + 1 for color in primary)
-        return tuple(usable[:n_bands])
+    def _read_masks(
+        self, box: RasterioWindow, shape: tuple[int, int, int]
+    ) -> npt.NDArray[np.bool_]:
+        masks: npt.NDArray[np.bool_] = np.ones(shape, np.bool_)
+        if self._has_masks:
+            masks = self._dataset.read_masks(self.bands, window=box, out_shape=shape) > 0
+            masks[self._replaced] = True
+        if self._alpha is not None:
+            masks &= self._dataset.read(self._alpha, window=box, out_shape=shape[1:]) > 0
+        return masks
 
 
 def read_classes(path: Path) -> npt.NDArray[np.uint8]:
@@ -222,10 +283,10 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def _open(path: Path) -> Any:
-    if not path.exists():
+def _open(path: ScenePath) -> Any:
+    if not is_remote(path) and not Path(path).exists():
         raise RasterError(f"{path} does not exist.")
-    if path.is_dir():
+    if not is_remote(path) and Path(path).is_dir():
         raise RasterError(f"{path} is a folder, not a raster.")
     try:
         with quiet():
@@ -242,58 +303,28 @@ def _open(path: Path) -> Any:
     return dataset
 
 
-def _grid(path: Path, dataset: Any) -> Grid:
-    crs = dataset.crs
-    if dataset.transform.is_identity:
-        for kind, found in (
-            ("ground control points", dataset.gcps[0]),
-            ("rational polynomial coefficients", dataset.rpcs),
-        ):
-            if found:
-                raise RasterError(
-                    f"{path} is placed by {kind} only. Rectify it first: "
-                    f"gdalwarp {'-rpc ' if dataset.rpcs else ''}{path} rectified.tif"
-                )
-    return Grid(
-        dataset.height,
-        dataset.width,
-        dataset.transform,
-        crs.to_wkt(version="WKT2_2019") if crs else None,
-        _pixel_area(dataset),
-    )
+def _band_infos(dataset: Any) -> tuple[BandInfo, ...]:
+    marks = (mark.name.lower() for mark in dataset.colorinterp)
+    described = zip(marks, dataset.descriptions, strict=True)
+    return tuple(BandInfo(k, mark, text or "") for k, (mark, text) in enumerate(described, 1))
 
 
-def _pixel_area(dataset: Any) -> float | None:
-    """Square metres: planar in projected CRSs, else from an equal-area map of the outline.
-
-    Web Mercator is projected, but its metres are not those of the ground.
-    """
-    crs, transform = dataset.crs, dataset.transform
-    if not crs or transform.is_identity:
-        return None
-    is_web_mercator = any(name in crs.to_wkt().lower() for name in _WEB_MERCATOR)
-    if crs.is_projected and not is_web_mercator:
-        return float(abs(transform.determinant) * crs.linear_units_factor[1] ** 2)
+def _color_table(path: ScenePath, dataset: Any, band: int) -> npt.NDArray[np.uint8]:
+    """RGBA of the indices of a band, 4 x indices; transparent where the table has none."""
+    dtype = dataset.dtypes[band - 1]
     try:
-        area = _outline_area(dataset) / float(dataset.height * dataset.width)
-    except (CPLE_BaseError, CRSError):
-        # A local CRS has no place on the globe, and the whole globe no outline on such a map.
-        return None
-    return area if math.isfinite(area) else None
-
-
-def _outline_area(dataset: Any) -> float:
-    """Square metres inside the outline, on an equal-area map around its centre."""
-    crs, transform, height, width = dataset.crs, dataset.transform, dataset.height, dataset.width
-    steps = np.linspace(0, 1, _OUTLINE_STEPS, endpoint=False)
-    columns = np.concatenate([steps, np.ones_like(steps), 1 - steps, np.zeros_like(steps)]) * width
-    rows = np.concatenate([np.zeros_like(steps), steps, np.ones_like(steps), 1 - steps]) * height
-    xs, ys = transform @ (columns, rows)
-    center = transform @ (width / 2, height / 2)
-    longitude, latitude = (value[0] for value in warp(crs, "OGC:CRS84", *([c] for c in center)))
-    equal_area = f"+proj=laea +lat_0={latitude} +lon_0={longitude} +datum=WGS84 +units=m"
-    x, y = (np.asarray(values) for values in warp(crs, equal_area, xs, ys))
-    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
+        entries = dataset.colormap(band) if dtype in ("uint8", "uint16") else None
+    except ValueError:
+        entries = None
+    if entries is None:
+        raise RasterError(
+            f"{path} has a {dtype} palette without colours that can be looked up. Expand it to "
+            "RGB first: gdal_translate -expand rgb"
+        )
+    table = np.zeros((4, np.iinfo(dtype).max + 1), np.uint8)
+    for index, color in entries.items():
+        table[:, index] = color
+    return table
 
 
 def reason_of(error: Exception) -> str:
@@ -302,7 +333,3 @@ def reason_of(error: Exception) -> str:
     while deepest.__cause__ is not None:
         deepest = deepest.__cause__
     return " ".join(str(deepest).split()).rstrip(".")
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

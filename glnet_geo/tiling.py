@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import pairwise
-from typing import NamedTuple
 
 from glnet_geo.grid import Window
 
@@ -22,6 +22,13 @@ MIN_PATCH_OVERLAP = 50
 
 MIN_FRAME_SCALE, MAX_FRAME_SCALE = 0.8, 1.25
 """How far a frame may depart from the extent that a model was trained on."""
+
+
+class FrameExtent(StrEnum):
+    """Frames other than of a given number of pixels: as the card says, or all of the scene."""
+
+    CARD = "card"
+    SCENE = "scene"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,91 @@ class Frame:
     def __post_init__(self) -> None:
         if not self.read.contains(self.core):
             raise ValueError(f"core {self.core} reaches outside read {self.read}")
+
+
+@dataclass(frozen=True, slots=True)
+class FrameAxis:
+    """Where frames lie along one axis of a scene.
+
+    Attributes:
+        length: Pixels of the scene.
+        size: Pixels of a frame.
+        starts: First pixel of each frame, rising from 0; the last frame ends at the border.
+    """
+
+    length: int
+    size: int
+    starts: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        ends = (0, *(start + self.size for start in self.starts))
+        gaps = any(start > end for start, end in zip(self.starts, ends, strict=False))
+        if gaps or self.starts[0] != 0 or ends[-1] != self.length:
+            raise ValueError(f"frames of {self.size} at {self.starts} do not cover {self.length}")
+
+    @property
+    def cores(self) -> tuple[tuple[int, int], ...]:
+        """First pixel and end of what each frame finishes: all that no later frame reads."""
+        return tuple(pairwise((*self.starts, self.length)))
+
+
+@dataclass(frozen=True, slots=True)
+class FramePlan:
+    """The frames of a scene, in rows and columns.
+
+    Worked on row by row, from the left, each frame finishes what neither the next one of its
+    row nor the next row reads.
+
+    Attributes:
+        rows: Where they lie from top to bottom.
+        columns: Where they lie from left to right.
+    """
+
+    rows: FrameAxis
+    columns: FrameAxis
+
+    def __len__(self) -> int:
+        return len(self.rows.starts) * len(self.columns.starts)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for row in range(len(self.rows.starts)):
+            yield from self.row(row)
+
+    def row(self, row: int) -> Iterator[Frame]:
+        """The frames of one row, from the left."""
+        top, (core_top, core_bottom) = self.rows.starts[row], self.rows.cores[row]
+        for left, (core_left, core_right) in zip(
+            self.columns.starts, self.columns.cores, strict=True
+        ):
+            yield Frame(
+                Window(top, left, self.rows.size, self.columns.size),
+                Window(core_top, core_left, core_bottom - core_top, core_right - core_left),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ViewAxis:
+    """How the pixels of a scene lie under those of a view of it, along one axis.
+
+    The view covers the same ground with another number of pixels.
+
+    Attributes:
+        scene: Pixels of the scene.
+        view: Pixels of the view.
+    """
+
+    scene: int
+    view: int
+
+    def first(self, position: int) -> int:
+        """The first pixel of the scene whose centre lies at a border in the view, or behind it."""
+        return -((self.view - 2 * position * self.scene) // (2 * self.view))
+
+    def under(self, start: int, end: int) -> range | list[int]:
+        """The view's pixel at the centre of each of the scene's pixels from `start` to `end`."""
+        if self.scene == self.view:
+            return range(start, end)
+        return [(2 * k + 1) * self.view // (2 * self.scene) for k in range(start, end)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +218,8 @@ def plan_frames(
     overlap: int,
     patch_size: int,
     scales: tuple[float, float] = (MIN_FRAME_SCALE, MAX_FRAME_SCALE),
-) -> Iterator[Frame]:
-    """Covers a scene with overlapping frames of nearly the trained extent, row by row.
+) -> FramePlan:
+    """Covers a scene with overlapping frames of nearly the trained extent.
 
     On each axis the extent is taken, within the given scales, that computes the fewest patch
     pixels. A scene no larger than the largest frame may be a single one.
@@ -141,38 +233,17 @@ def plan_frames(
         scales: Smallest and largest frame as parts of `extent`.
     """
     sides = math.ceil(scales[0] * extent), math.floor(scales[1] * extent)
-    rows = _axis_frames(height, _axis_frame_size(height, sides, overlap, patch_size))
-    columns = _axis_frames(width, _axis_frame_size(width, sides, overlap, patch_size))
-    for row in rows:
-        for column in columns:
-            yield Frame(
-                Window(row.start, column.start, row.size, column.size),
-                Window(
-                    row.core_start,
-                    column.core_start,
-                    row.core_end - row.core_start,
-                    column.core_end - column.core_start,
-                ),
-            )
+    return FramePlan(
+        *(
+            _axis(length, *_axis_frame_size(length, sides, overlap, patch_size))
+            for length in (height, width)
+        )
+    )
 
 
-class _AxisFrame(NamedTuple):
-    start: int
-    size: int
-    core_start: int
-    core_end: int
-
-
-def _axis_frames(length: int, size_and_count: tuple[int, int]) -> list[_AxisFrame]:
-    size, count = size_and_count
-    starts = [k * (length - size) // max(count - 1, 1) for k in range(count)]
-    # Neighbours meet in the middle of what they share, the farthest from either's border.
-    cuts = [(left + size + right) // 2 for left, right in pairwise(starts)]
-    bounds = pairwise([0, *cuts, length])
-    return [
-        _AxisFrame(start, size, *core_bounds)
-        for start, core_bounds in zip(starts, bounds, strict=True)
-    ]
+def _axis(length: int, size: int, count: int) -> FrameAxis:
+    starts = (k * (length - size) // max(count - 1, 1) for k in range(count))
+    return FrameAxis(length, size, tuple(starts))
 
 
 def _axis_frame_size(

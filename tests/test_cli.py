@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
-import numpy as np
 import pytest
 import rasterio
 
@@ -84,8 +78,16 @@ def test_bands_that_do_not_fit(cli, folder, model, bands):
     [
         ("predict",),
         ("predict", "scene.tif"),
-        ("predict", "scene.tif", "-o", "m.tif", "--bands", "a,b"),
+        ("predict", "scene.tif", "-o", "m.tif", "--bands", "1,,2"),
         ("predict", "scene.tif", "-o", "m.tif", "--bands", "0,1,2"),
+        ("predict", "scene.tif", "-o", "m.tif", "--scale", "3000,0"),
+        ("predict", "scene.tif", "-o", "m.tif", "--scale", "3000"),
+        ("predict", "scene.tif", "-o", "m.tif", "--scale", "0,inf"),
+        ("predict", "scene.tif", "-o", "m.tif", "--gsd", "0m"),
+        ("predict", "scene.tif", "-o", "m.tif", "--gsd", "1ft"),
+        ("predict", "scene.tif", "-o", "m.tif", "--frame", "large"),
+        ("predict", "scene.tif", "-o", "m.tif", "--frame", "0"),
+        ("predict", "scene.tif", "-o", "m.tif", "--nodata-tolerance", "-1"),
         ("predict", "scene.tif", "-o", "m.tif", "--no-such-option"),
         ("fly",),
         ("train", "d.toml", "-o", "m.safetensors", "--iterations", "1,2"),
@@ -167,24 +169,3 @@ def test_version_and_help(cli):
     for arguments in ((), ("predict",), ("train",), ("models", "import"), ("demo",)):
         result = cli(*arguments, "--help")
         assert result.code == 0 and "Usage: glnet-geo" in result.out
-
-
-def start(*arguments):
-    command = [sys.executable, "-m", "glnet_geo", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-
-
-def test_interrupted_prediction_leaves_nothing_behind(tmp_path, model):
-    scene = placed_tif(tmp_path / "scene.tif", np.tile(noise(300, 300), (1, 8, 8)))
-    output = tmp_path / "map.tif"
-    output.write_text("an older result")
-    process = start("predict", scene, "-o", output, "--model", model, "--overwrite")
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".map.tif.part/*")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "Traceback" not in err, err
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["map.tif", "scene.tif"]
-    assert output.read_text() == "an older result"

@@ -1,73 +1,34 @@
 from __future__ import annotations
 
+from importlib.metadata import version
+
+import geopandas
 import numpy as np
 import pytest
 import rasterio
+import shapely
 import torch
+from affine import Affine
 from PIL import Image
+from rio_cogeo.cogeo import cog_validate
 
+from glnet_geo.blending import best_class
+from glnet_geo.checkpoint import load_model, model_hash
 from glnet_geo.errors import GlnetGeoError
 from glnet_geo.grid import Grid
 from glnet_geo.legend import DEEPGLOBE, DUBAI, NODATA
-from glnet_geo.models.glnet import Form, GLNet
-from glnet_geo.prediction import map_scene, predict
-from glnet_geo.raster import Chip, SceneReader
+from glnet_geo.models.glnet import Form, GLNet, segment_frame
+from glnet_geo.modelzoo import find_model
+from glnet_geo.prediction import predict
+from glnet_geo.raster import Chip
 from glnet_geo.segmenter import GLNetSegmenter, choose_device
-from glnet_geo.tiling import plan_frames
+from glnet_geo.synthetic import make_scene
+from glnet_geo.tiling import FrameExtent
+from glnet_geo.validity import Validity
 from tests.models import small_card, small_model
-from tests.rasters import UTM, noise, placed_tif
+from tests.rasters import UTM, noise, placed_tif, write_tif
 
 CPU = torch.device("cpu")
-
-
-class ByValue:
-    """Scores by the first band alone: classes are values 0, 1, ... modulo the class count."""
-
-    def __init__(self, legend=DUBAI, extent=100):
-        self.legend = legend
-        self._extent = extent
-        self.seen = []
-
-    def frames(self, grid):
-        return list(plan_frames(grid.height, grid.width, self._extent, 20, 60))
-
-    def __call__(self, chip):
-        self.seen.append(chip)
-        return np.stack([chip.pixels[0] % len(self.legend) == k for k in range(len(self.legend))])
-
-
-def run_map(path, segmenter):
-    with SceneReader(path, n_bands=3) as scene:
-        labels = np.zeros((scene.grid.height, scene.grid.width), np.uint8)
-
-        def write(part, window):
-            assert part.shape == (window.height, window.width)
-            assert not labels[window.slices].any(), "a pixel was written twice"
-            labels[window.slices] = part
-
-        map_scene(scene, segmenter, write)
-    return labels
-
-
-@pytest.mark.parametrize("size", [(1, 1), (40, 300), (333, 101), (257, 390)])
-def test_every_pixel_gets_its_own_class(tmp_path, size):
-    pixels = noise(*size)
-    labels = run_map(placed_tif(tmp_path / "scene.tif", pixels), ByValue())
-    np.testing.assert_array_equal(labels, DUBAI.ids[pixels[0] % 5])
-
-
-def test_nodata_stays_nodata_and_does_not_reach_the_network(tmp_path):
-    pixels = np.maximum(noise(150, 400), 1)
-    pixels[:, :, :250] = 0
-    pixels[1, 5, 300] = 0  # one band alone makes a pixel invalid
-    segmenter = ByValue()
-    labels = run_map(placed_tif(tmp_path / "scene.tif", pixels, nodata=0), segmenter)
-    invalid = (pixels == 0).any(axis=0)
-    assert (labels[invalid] == NODATA).all()
-    np.testing.assert_array_equal(labels[~invalid], DUBAI.ids[pixels[0][~invalid] % 5])
-    frames = segmenter.frames(Grid(150, 400))
-    assert 0 < len(segmenter.seen) < len(frames), "frames without data run for nothing"
-    assert all((chip.pixels > 0).all() for chip in segmenter.seen), "black reaches the network"
 
 
 def segment(form=Form.BOTH_WAYS, size=(256, 256), reference=False, **changes):
@@ -75,7 +36,9 @@ def segment(form=Form.BOTH_WAYS, size=(256, 256), reference=False, **changes):
     torch.manual_seed(1)
     net = GLNet(card.architecture).eval()
     chip = Chip(noise(*size), np.ones(size, bool), Grid(*size))
-    return GLNetSegmenter(net, card, CPU, reference)(chip)
+    bands = list(GLNetSegmenter(net, card, CPU, reference)(chip))
+    assert all(band.dtype == np.float32 for band in bands)
+    return np.concatenate(bands, axis=1)
 
 
 @pytest.mark.parametrize("form", list(Form))
@@ -83,7 +46,6 @@ def segment(form=Form.BOTH_WAYS, size=(256, 256), reference=False, **changes):
 def test_scores_cover_frames_of_any_shape(form, size):
     scores = segment(form, size)
     assert scores.shape == (5, *size) and np.isfinite(scores).all()
-    assert scores.dtype == np.float32
 
 
 def test_ignored_classes_are_predicted_under_reference_only():
@@ -95,8 +57,7 @@ def test_ignored_classes_are_predicted_under_reference_only():
 def test_reference_frames_have_the_trained_extent():
     card = small_card()
     net = GLNet(card.architecture).eval()
-    grid = Grid(300, 700)
-    reads = [f.read for f in GLNetSegmenter(net, card, CPU, reference=True).frames(grid)]
+    reads = [f.read for f in GLNetSegmenter(net, card, CPU, reference=True).frames(300, 700)]
     assert {(r.height, r.width) for r in reads} == {(256, 256)}
 
 
@@ -160,11 +121,183 @@ def test_picture_without_place_keeps_its_pixels(tmp_path, model, caplog, suffix)
     assert "has no CRS or no transform" in caplog.text
 
 
-def test_other_ground_resolution_is_warned_of(tmp_path, caplog):
-    model = small_model(tmp_path / "m.safetensors", Form.GLOBAL, gsd=10.0)
+def tags_of(path):
+    with rasterio.open(path) as dataset:
+        return dataset.tags()
+
+
+def labels_of(path):
+    with rasterio.open(path) as dataset:
+        return dataset.read(1)
+
+
+def test_a_coarser_scene_is_warned_of(tmp_path, caplog):
+    model = small_model(tmp_path / "m.safetensors", Form.GLOBAL, gsd=0.1)
     scene = placed_tif(tmp_path / "scene.tif", noise(100, 100))
     predict(scene, tmp_path / "map.tif", model=str(model))
-    assert "0.5 m pixels" in caplog.text and "trained at 10 m" in caplog.text
+    assert "0.5 m pixels" in caplog.text and "trained at 0.1 m" in caplog.text
+    assert tags_of(tmp_path / "map.tif")["NETWORK_PIXELS"] == "500 x 500"
+
+
+def test_the_network_sees_pixels_of_the_ground_size_that_it_knows(tmp_path, caplog):
+    model = small_model(tmp_path / "m.safetensors", gsd=1.0)
+    scene = placed_tif(tmp_path / "scene.tif", noise(301, 200))
+    predict(scene, tmp_path / "map.tif", model=str(model))
+    assert tags_of(tmp_path / "map.tif")["NETWORK_PIXELS"] == "100 x 150"
+    assert labels_of(tmp_path / "map.tif").shape == (301, 200)
+    assert caplog.text == ""
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_gsd_given_overrides_the_crs_and_serves_scenes_without(tmp_path, caplog):
+    model = small_model(tmp_path / "m.safetensors", gsd=1.0)
+    scene = placed_tif(tmp_path / "scene.tif", noise(120, 200))
+    predict(scene, tmp_path / "same.tif", model=str(model), gsd=1.05)
+    assert tags_of(tmp_path / "same.tif")["NETWORK_PIXELS"] == "200 x 120", "nearly the same"
+    bare = write_tif(tmp_path / "bare.tif", noise(120, 200))
+    predict(bare, tmp_path / "quarter.tif", model=str(model), gsd=0.25)
+    assert tags_of(tmp_path / "quarter.tif")["NETWORK_PIXELS"] == "50 x 30"
+
+
+def test_degrees_are_metres_at_the_scenes_latitude(tmp_path):
+    model = small_model(tmp_path / "m.safetensors", gsd=1.0)
+    # 0.5 m north to south and, at 60 degrees, 0.5 m west to east.
+    step = 0.5 / 111_412
+    place = {"crs": "EPSG:4326", "transform": Affine(2 * step, 0, 25.0, 0, -step, 60.0)}
+    scene = write_tif(tmp_path / "scene.tif", noise(120, 200), **place)
+    predict(scene, tmp_path / "map.tif", model=str(model))
+    assert tags_of(tmp_path / "map.tif")["NETWORK_PIXELS"] == "100 x 60"
+
+
+def test_reference_and_models_without_gsd_work_in_pixels(tmp_path, model):
+    scene = placed_tif(tmp_path / "scene.tif", noise(120, 200))
+    for name, options in (
+        ("a", {"model": str(model)}),
+        ("b", {"model": str(small_model(tmp_path / "m.safetensors", gsd=5.0)), "reference": True}),
+    ):
+        predict(scene, tmp_path / f"{name}.tif", **options)
+        assert tags_of(tmp_path / f"{name}.tif")["NETWORK_PIXELS"] == "200 x 120"
+    with pytest.raises(GlnetGeoError, match="leave --gsd out"):
+        predict(scene, tmp_path / "c.tif", model=str(model), gsd=0.3)
+
+
+def test_pixels_far_too_coarse_are_refused(tmp_path):
+    model = small_model(tmp_path / "m.safetensors", gsd=0.001)
+    scene = placed_tif(tmp_path / "scene.tif", noise(20, 20))
+    with pytest.raises(GlnetGeoError, match="sees nothing in them"):
+        predict(scene, tmp_path / "map.tif", model=str(model))
+
+
+@pytest.mark.parametrize(
+    ("frame", "sides"),
+    [(100, {(100, 100)}), (FrameExtent.SCENE, {(300, 640)}), (FrameExtent.CARD, {(300, 235)})],
+)
+def test_frames_of_the_size_asked_for(frame, sides):
+    card = small_card()
+    segmenter = GLNetSegmenter(GLNet(card.architecture), card, CPU, frame=frame)
+    reads = [one.read for one in segmenter.frames(300, 640)]
+    assert {(read.height, read.width) for read in reads} == sides
+
+
+def test_a_frame_smaller_than_its_overlaps_is_refused():
+    card = small_card()
+    with pytest.raises(GlnetGeoError, match="Take more than 64"):
+        GLNetSegmenter(GLNet(card.architecture), card, CPU, frame=64)
+
+
+def test_a_whole_scene_as_one_frame_is_seen_as_small_as_in_the_paper(monkeypatch):
+    sizes = []
+
+    def recording(net, view, *others):
+        sizes.append(view.shape[-2:])
+        return segment_frame(net, view, *others)
+
+    monkeypatch.setattr("glnet_geo.segmenter.segment_frame", recording)
+    for size in ((256, 256), (1280, 640), (130, 200)):
+        segment(size=size, global_size=128)
+    assert sizes == [(128, 128), (128, 64), (65, 100)]
+
+
+def test_sixteen_bits_are_stretched_by_what_is_recorded(tmp_path, model):
+    pixels = (noise(260, 300).astype(np.uint16) + 100) * 11
+    scene = placed_tif(tmp_path / "scene.tif", pixels)
+    predict(scene, tmp_path / "found.tif", model=str(model))
+    tags = tags_of(tmp_path / "found.tif")
+    assert "percentiles 1 and 99" in tags["SCALE_SOURCE"]
+    scale = [tuple(map(float, pair.split(","))) for pair in tags["SCALE"].split()]
+    np.testing.assert_allclose(scale[0], np.percentile(pixels[0], [1, 99]), rtol=0.01)
+    predict(scene, tmp_path / "given.tif", model=str(model), scale=scale)
+    found, given = (labels_of(tmp_path / name) for name in ("found.tif", "given.tif"))
+    np.testing.assert_array_equal(given, found)
+    predict(scene, tmp_path / "other.tif", model=str(model), scale=[(0, 10_000)])
+    assert (labels_of(tmp_path / "other.tif") != found).any()
+    assert tags_of(tmp_path / "other.tif")["SCALE_SOURCE"] == "given"
+
+
+def test_scale_of_another_number_of_bands(tmp_path, model):
+    scene = placed_tif(tmp_path / "scene.tif", noise(60, 60))
+    with pytest.raises(GlnetGeoError, match=r"given 2 times; .* 3 bands"):
+        predict(scene, tmp_path / "map.tif", model=str(model), scale=[(0, 1), (0, 2)])
+
+
+def test_bands_that_are_a_guess_are_said_to_be(tmp_path, model, caplog):
+    scene = placed_tif(tmp_path / "scene.tif", noise(100, 100, bands=4), photometric="minisblack")
+    predict(scene, tmp_path / "map.tif", model=str(model))
+    assert "does not say which of its bands show red, green, blue" in caplog.text
+    assert "Bands 1, 2, 3 are taken" in caplog.text
+
+
+def test_a_map_is_a_valid_cloud_optimized_geotiff(tmp_path, model):
+    predict(placed_tif(tmp_path / "s.tif", noise(700, 1100)), tmp_path / "m.tif", model=str(model))
+    is_valid, errors, warnings = cog_validate(tmp_path / "m.tif", strict=True)
+    assert is_valid and not errors and not warnings
+    with rasterio.open(tmp_path / "m.tif") as dataset:
+        assert dataset.overviews(1) and dataset.compression.name == "deflate"
+
+
+def test_tags_say_what_one_needs_to_repeat_the_run(tmp_path, model):
+    scene = placed_tif(tmp_path / "scene.tif", noise(100, 100))
+    area = tmp_path / "area.geojson"
+    box = shapely.box(500_000, 4_999_980, 500_030, 5_000_000)
+    geopandas.GeoSeries([box], crs="EPSG:32633").to_crs(4326).to_file(area)
+    validity = Validity(any_valid=True, nodata=3.0, tolerance=1.0)
+    options = {"bands": [3, 2, 1], "validity": validity, "aoi": area, "frame": 80}
+    predict(scene, tmp_path / "map.tif", model=str(model), **options)
+    tags = tags_of(tmp_path / "map.tif")
+    expected = {
+        "MODEL": "small 0.1",
+        "MODEL_SHA256": model_hash(model),
+        "MODEL_LICENCE": "none",
+        "TIFFTAG_SOFTWARE": f"glnet-geo {version('glnet-geo')}",
+        "SCENE": "scene.tif",
+        "BANDS": "3,2,1",
+        "SCALE": "none",
+        "VALID_WHERE": "any band is",
+        "SCENE_NODATA": "3.0",
+        "SCENE_NODATA_TOLERANCE": "1.0",
+        "AOI": "area.geojson",
+        "NETWORK_PIXELS": "100 x 100",
+        "FRAME": "80",
+        "REFERENCE_ARITHMETIC": "false",
+    }
+    assert {key: tags.get(key) for key in expected} == expected
+    assert len(tags["AOI_SHA256"]) == 64
+
+
+def test_threads_and_batches_hardly_change_the_map():
+    net, card = load_model(find_model("dubai-urban"))
+    chip = Chip(make_scene(1100, 1300).pixels, np.ones((1100, 1300), bool), Grid(1100, 1300))
+    threads = torch.get_num_threads()
+    maps = []
+    try:
+        for count, batch_size in ((2, 1), (1, 1), (2, 3)):
+            torch.set_num_threads(count)
+            segmenter = GLNetSegmenter(net, card, CPU, batch_size=batch_size)
+            maps.append(best_class(np.concatenate(list(segmenter(chip)), axis=1)))
+    finally:
+        torch.set_num_threads(threads)
+    assert len(np.unique(maps[0])) > 2
+    assert all((one == maps[0]).mean() >= 0.99999 for one in maps[1:])
 
 
 def test_device_that_is_not_there():

@@ -14,7 +14,9 @@ from glnet_geo.grid import Window
 from glnet_geo.tiling import (
     MIN_PATCH_OVERLAP,
     Frame,
+    FrameAxis,
     PatchLayout,
+    ViewAxis,
     patch_starts,
     plan_frames,
 )
@@ -168,14 +170,13 @@ class TestPlanFrames:
 
     @light
     @given(plan=frame_plans())
-    def test_cores_keep_half_the_overlap_from_inner_borders(self, plan: dict[str, Any]) -> None:
-        half = plan["overlap"] // 2
-        for frame in plan_frames(**plan):
-            read, core = frame.read, frame.core
-            assert read.top == 0 or core.top - read.top >= half
-            assert read.left == 0 or core.left - read.left >= half
-            assert read.bottom == plan["height"] or read.bottom - core.bottom >= half
-            assert read.right == plan["width"] or read.right - core.right >= half
+    def test_a_core_is_what_no_later_frame_reads(self, plan: dict[str, Any]) -> None:
+        frames = list(plan_frames(**plan))
+        last_reader = np.full((plan["height"], plan["width"]), -1)
+        for index, frame in enumerate(frames):
+            last_reader[frame.read.slices] = index
+        for index, frame in enumerate(frames):
+            assert (last_reader[frame.core.slices] == index).all()
 
     @light
     @given(plan=frame_plans())
@@ -204,9 +205,9 @@ class TestPlanFrames:
         assert axes(turned) == axes(plan)[::-1]
 
     def test_frames_come_row_by_row(self) -> None:
-        frames = list(plan_frames(300, 300, 100, 20, 60, (1.0, 1.0)))
-        corners = [(frame.core.top, frame.core.left) for frame in frames]
-        assert len(frames) > 4
+        plan = plan_frames(300, 300, 100, 20, 60, (1.0, 1.0))
+        corners = [(frame.core.top, frame.core.left) for frame in plan]
+        assert len(plan) == len(corners) == 16
         assert corners == sorted(corners)
 
     def test_a_training_image_is_one_frame(self) -> None:
@@ -232,3 +233,36 @@ class TestPlanFrames:
     def test_a_core_outside_its_read_is_refused(self) -> None:
         with pytest.raises(ValueError, match=r"core .*top=5.* outside read .*top=0"):
             Frame(Window(0, 0, 10, 10), Window(5, 0, 6, 10))
+
+    @pytest.mark.parametrize(
+        ("length", "size", "starts"),
+        [(10, 4, (0, 5)), (10, 4, (0, 4)), (10, 5, (1, 5)), (10, 5, (0, 6))],
+    )
+    def test_frames_that_leave_a_gap_or_the_scene_are_refused(
+        self, length: int, size: int, starts: tuple[int, ...]
+    ) -> None:
+        with pytest.raises(ValueError, match="do not cover 10"):
+            FrameAxis(length, size, starts)
+
+
+class TestViewAxis:
+    def test_by_hand(self) -> None:
+        shrunk = ViewAxis(scene=10, view=4)
+        assert list(shrunk.under(0, 10)) == [0, 0, 1, 1, 1, 2, 2, 3, 3, 3]
+        assert [shrunk.first(k) for k in range(5)] == [0, 2, 5, 7, 10]
+        enlarged = ViewAxis(scene=4, view=10)
+        assert list(enlarged.under(0, 4)) == [1, 3, 6, 8]
+        assert [enlarged.first(k) for k in (0, 1, 2, 3, 4, 6, 7, 10)] == [0, 0, 1, 1, 2, 2, 3, 4]
+
+    @light
+    @given(scene=st.integers(1, 300), view=st.integers(1, 300), cut=st.integers(0, 300))
+    def test_pixels_on_either_side_of_a_border_are_told_apart(
+        self, scene: int, view: int, cut: int
+    ) -> None:
+        axis = ViewAxis(scene, view)
+        cut = min(cut, view)
+        first = axis.first(cut)
+        assert 0 <= first <= scene
+        assert all(position < cut for position in axis.under(0, first))
+        assert all(cut <= position < view for position in axis.under(first, scene))
+        assert axis.first(view) == scene and axis.first(0) == 0

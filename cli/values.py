@@ -1,0 +1,101 @@
+"""What turns words of the command line into values."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from glnet_geo.tiling import FrameExtent
+
+PATH = click.Path(path_type=Path)
+
+_Parameter = click.Parameter | None
+_Context = click.Context | None
+
+
+class IntegerList(click.ParamType[tuple[int, ...]]):
+    """Whole numbers above 0, separated by commas."""
+
+    name = "numbers"
+
+    def __init__(self, count: int | None = None) -> None:
+        self._count = count
+
+    def convert(self, value: Any, param: _Parameter, ctx: _Context) -> tuple[int, ...]:
+        """Reads `1,2,3`."""
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",")]
+        if not all(part.isdecimal() and int(part) > 0 for part in parts):
+            self.fail(f"{value!r} is not a list of whole numbers such as 1,2,3.", param, ctx)
+        if self._count is not None and len(parts) != self._count:
+            self.fail(f"{value!r} has {len(parts)} numbers; {self._count} are needed.", param, ctx)
+        return tuple(int(part) for part in parts)
+
+
+class BandList(click.ParamType[tuple[int | str, ...]]):
+    """Bands by number, description or colour, separated by commas."""
+
+    name = "bands"
+
+    def convert(self, value: Any, param: _Parameter, ctx: _Context) -> tuple[int | str, ...]:
+        """Reads `4,3,2` or `nir,red,green`."""
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",")]
+        if not all(parts) or "0" in parts:
+            self.fail(f"{value!r} is not a list such as 4,3,2 or nir,red,green.", param, ctx)
+        return tuple(int(part) if part.isdecimal() else part for part in parts)
+
+
+class Interval(click.ParamType[tuple[float, float]]):
+    """Two numbers, the smaller one first."""
+
+    name = "min,max"
+
+    def convert(self, value: Any, param: _Parameter, ctx: _Context) -> tuple[float, float]:
+        """Reads `0,3000`."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            low, high = (float(part) for part in str(value).split(","))
+        except ValueError:
+            low = high = math.nan
+        if not -math.inf < low < high < math.inf:
+            self.fail(f"{value!r} is not an interval such as 0,3000.", param, ctx)
+        return low, high
+
+
+class Metres(click.ParamType[float]):
+    """A length on the ground in metres."""
+
+    name = "length"
+
+    def convert(self, value: Any, param: _Parameter, ctx: _Context) -> float:
+        """Reads `0.3m`, `30cm` or, of metres, `0.3`."""
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"(\d+\.?\d*|\.\d+) *(m|cm|)", str(value).strip())
+        metres = float(match[1]) * (0.01 if match[2] == "cm" else 1) if match else 0.0
+        if metres <= 0:
+            self.fail(f"{value!r} is not a length such as 0.3m or 30cm.", param, ctx)
+        return metres
+
+
+class FrameSize(click.ParamType[int | FrameExtent]):
+    """A number of pixels, or one of two words."""
+
+    name = "frame"
+
+    def convert(self, value: Any, param: _Parameter, ctx: _Context) -> int | FrameExtent:
+        """Reads `2448`, `card` or `scene`."""
+        text = str(value)
+        if text in set(FrameExtent):
+            return FrameExtent(text)
+        if not text.isdecimal() or int(text) == 0:
+            self.fail(f"{value!r} is neither a number of pixels nor card or scene.", param, ctx)
+        return int(text)

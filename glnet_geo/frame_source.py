@@ -1,0 +1,188 @@
+"""The frames of a scene, read ahead and made ready for the network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glnet_geo.filling import Mask, fill_invalid
+from glnet_geo.grid import Grid, Window
+from glnet_geo.radiometry import Stretch
+from glnet_geo.raster import Chip, SceneReader, gdal_environment
+from glnet_geo.spooling import spool_rows
+from glnet_geo.tiling import Frame, FramePlan, ViewAxis
+from glnet_geo.validity import Validity
+
+if TYPE_CHECKING:
+    from glnet_geo.features import AreaOfInterest
+
+_BY_MASK = Validity(any_valid=True)
+_MARGIN = 2  # pixels of the scene that resampling may look at beyond a window
+
+
+@dataclass(frozen=True, slots=True)
+class Footing:
+    """How the pixels that the network sees (the view) lie on those of the scene.
+
+    Attributes:
+        rows: From top to bottom.
+        columns: From left to right.
+    """
+
+    rows: ViewAxis
+    columns: ViewAxis
+
+    @classmethod
+    def of_scene(cls, grid: Grid) -> Footing:
+        """The scene's own pixels."""
+        return cls(ViewAxis(grid.height, grid.height), ViewAxis(grid.width, grid.width))
+
+    @property
+    def is_scene(self) -> bool:
+        """Whether they are the scene's own."""
+        return all(axis.scene == axis.view for axis in (self.rows, self.columns))
+
+    def under(self, window: Window) -> Window | None:
+        """The scene's pixels whose centres lie in a window of the view; None without any."""
+        top, bottom = self.rows.first(window.top), self.rows.first(window.bottom)
+        left, right = self.columns.first(window.left), self.columns.first(window.right)
+        if top == bottom or left == right:
+            return None
+        return Window(top, left, bottom - top, right - left)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyFrame:
+    """A frame, ready for the network.
+
+    Attributes:
+        chip: Its uint8 pixels, filled where they are invalid, and which are valid.
+        wanted: H x W; True where a pixel is valid and inside the area of interest.
+    """
+
+    chip: Chip
+    wanted: Mask
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSource:
+    """Reads frames one ahead of the network, in a thread with handles of its own.
+
+    Attributes:
+        open_scene: Opens the scene.
+        footing: The view that the frames are windows of.
+        stretch: Mapping of the scene's pixel values to 0-255.
+        area: The area of interest; None for all of the scene.
+        folder: Where a striped scene is kept in tiles, a row of frames at a time; None where it
+            may be read in windows, decoding the same strips again and again.
+        remote: Whether the scene is fetched.
+    """
+
+    open_scene: Callable[[], SceneReader]
+    footing: Footing
+    stretch: Stretch
+    area: AreaOfInterest | None = None
+    folder: Path | None = None
+    remote: bool = False
+
+    def read(self, plan: FramePlan, first_row: int = 0) -> Generator[ReadyFrame | None]:
+        """Yields the plan's frames from a row on; None for those in which no pixel is wanted.
+
+        Raises:
+            RasterError: The scene is damaged or has vanished.
+        """
+        rows = range(first_row, len(plan.rows.starts))
+        frames = chain.from_iterable(plan.row(row) for row in rows)
+        with ThreadPoolExecutor(1) as pool:
+            worker = pool.submit(_Worker, self, plan).result()
+            try:
+                ahead = pool.submit(worker.prepare, next(frames))
+                for frame in frames:
+                    ready, ahead = ahead.result(), pool.submit(worker.prepare, frame)
+                    yield ready
+                    del ready
+                yield ahead.result()
+            finally:
+                pool.submit(worker.close).result()
+
+
+class _Worker:
+    """What lives in the reading thread."""
+
+    def __init__(self, source: FrameSource, plan: FramePlan) -> None:
+        self._source = source
+        with gdal_environment(remote=self._source.remote):
+            self._scene = source.open_scene()
+        is_whole = len(plan.columns.starts) == 1 and source.footing.is_scene
+        self._spool: _Spool | None = None
+        if source.folder is not None and self._scene.is_striped and not is_whole:
+            self._spool = _Spool(self._scene, source.folder / "spool")
+
+    def close(self) -> None:
+        if self._spool is not None:
+            self._spool.close()
+        self._scene.close()
+
+    def prepare(self, frame: Frame) -> ReadyFrame | None:
+        footing, area = self._source.footing, self._source.area
+        window = footing.under(frame.read)
+        if window is None or (area is not None and not area.touches(window)):
+            return None
+        with gdal_environment(remote=self._source.remote):
+            chip = self._read(frame.read)
+        wanted = chip.valid
+        if area is not None and footing.is_scene:
+            wanted = wanted & area.mask(window)
+        if not wanted.any():
+            return None
+        pixels = fill_invalid(self._source.stretch.apply(chip.pixels), chip.valid)
+        return ReadyFrame(Chip(pixels, chip.valid, chip.grid), wanted)
+
+    def _read(self, window: Window) -> Chip:
+        footing, scene = self._source.footing, self._scene
+        if self._spool is not None:
+            scene = self._spool.holding(self._rows_for(window))
+        return scene.view(footing.rows.view, footing.columns.view).read(window)
+
+    def _rows_for(self, window: Window) -> Window:
+        """The scene's rows, of full width, that a window of the view is made of."""
+        axis, width = self._source.footing.rows, self._source.footing.columns.scene
+        scale = axis.scene / axis.view
+        top = max(math.floor(window.top * scale) - _MARGIN, 0)
+        bottom = min(math.ceil(window.bottom * scale) + _MARGIN, axis.scene)
+        return Window(top, 0, bottom - top, width)
+
+
+class _Spool(AbstractContextManager["_Spool"]):
+    """Some rows of a striped scene, in tiles."""
+
+    def __init__(self, scene: SceneReader, path: Path) -> None:
+        self._scene = scene
+        self._path = path
+        self._rows: Window | None = None
+        self._tiles: SceneReader | None = None
+
+    def holding(self, rows: Window) -> SceneReader:
+        """The scene in tiles, of which those rows are filled."""
+        if self._tiles is None or rows != self._rows:
+            self.close()
+            spool_rows(self._scene, rows, self._path)
+            # Its mask says what is valid, whatever the bands hold.
+            self._tiles, self._rows = SceneReader(self._path, validity=_BY_MASK), rows
+        return self._tiles
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Removes the file."""
+        if self._tiles is not None:
+            self._tiles.close()
+            self._tiles = None
+        self._path.unlink(missing_ok=True)

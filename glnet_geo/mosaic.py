@@ -1,0 +1,73 @@
+"""A class raster in horizontal parts, as a GDAL virtual raster over their files.
+
+The format is https://gdal.org/drivers/raster/vrt.html. What a finished map carries (place, colours,
+nodata, tags) stands here alone; the parts are plain arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from xml.etree import ElementTree as ET
+
+from glnet_geo.grid import Grid
+from glnet_geo.legend import NODATA, Legend
+
+BAND_DESCRIPTION = "land cover"
+
+
+def mosaic_xml(
+    parts: Sequence[tuple[str, int]], grid: Grid, legend: Legend, tags: Mapping[str, str]
+) -> bytes:
+    """The virtual raster, UTF-8.
+
+    Args:
+        parts: Path and height of each part, from the top; all are as wide as the grid.
+        grid: The whole raster's grid.
+        legend: Its classes.
+        tags: More tags besides the classes' names.
+
+    Raises:
+        ValueError: The parts are not as high as the grid.
+    """
+    height = sum(rows for _, rows in parts)
+    if height != grid.height:
+        raise ValueError(f"parts of {height} rows do not make {grid.height}")
+    size = {"rasterXSize": str(grid.width), "rasterYSize": str(grid.height)}
+    root = ET.Element("VRTDataset", size)
+    if grid.crs is not None:
+        ET.SubElement(root, "SRS").text = grid.crs
+    # An identity transform would pass for a place on the ground.
+    if not grid.transform.is_identity:
+        numbers = ", ".join(repr(float(value)) for value in grid.transform.to_gdal())
+        ET.SubElement(root, "GeoTransform").text = numbers
+    metadata = ET.SubElement(root, "Metadata")
+    names = {f"CLASS_{c.id}": c.name for c in legend.classes}
+    for key, value in {**tags, **names}.items():
+        ET.SubElement(metadata, "MDI", key=key).text = value
+    band = ET.SubElement(root, "VRTRasterBand", dataType="Byte", band="1")
+    ET.SubElement(band, "Description").text = BAND_DESCRIPTION
+    ET.SubElement(band, "NoDataValue").text = str(NODATA)
+    ET.SubElement(band, "ColorInterp").text = "Palette"
+    _add_colors(band, legend)
+    _add_parts(band, parts, grid.width)
+    return ET.tostring(root)
+
+
+def _add_colors(band: ET.Element, legend: Legend) -> None:
+    table = ET.SubElement(band, "ColorTable")
+    colors = {c.id: (*c.rgb, 255) for c in legend.classes} | {NODATA: (255, 255, 255, 0)}
+    for value in range(256):
+        color = colors.get(value, (0, 0, 0, 255))
+        ET.SubElement(table, "Entry", {f"c{k}": str(part) for k, part in enumerate(color, 1)})
+
+
+def _add_parts(band: ET.Element, parts: Sequence[tuple[str, int]], width: int) -> None:
+    top = 0
+    for name, height in parts:
+        source = ET.SubElement(band, "SimpleSource")
+        ET.SubElement(source, "SourceFilename", relativeToVRT="0").text = name
+        ET.SubElement(source, "SourceBand").text = "1"
+        size = {"xSize": str(width), "ySize": str(height)}
+        ET.SubElement(source, "SrcRect", {"xOff": "0", "yOff": "0", **size})
+        ET.SubElement(source, "DstRect", {"xOff": "0", "yOff": str(top), **size})
+        top += height

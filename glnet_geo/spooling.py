@@ -1,0 +1,59 @@
+"""Striped scenes in tiles.
+
+A window of a file in strips (most plain GeoTIFFs, PNG, JPEG) costs as much as all rows that it
+touches, in full width. So some rows are read once, in bands of full width, and put down in tiles;
+memory stays that of a band.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import rasterio
+
+from glnet_geo.grid import Window
+from glnet_geo.raster import SceneReader, box_of, quiet
+from glnet_geo.raster_output import placed, writing
+
+_BLOCK = 256  # pixels on a side of a tile
+_BAND_PIXELS = 4_000_000  # about what is held at a time
+
+
+def spool_rows(scene: SceneReader, rows: Window, path: Path) -> None:
+    """Writes some rows of a scene as a sparse, tiled GeoTIFF of the scene's size.
+
+    Only the chosen bands are written; what is invalid is so in the file's mask.
+
+    Args:
+        scene: The scene.
+        rows: Which rows, of full width.
+        path: The file; it needs no disk for the other rows.
+
+    Raises:
+        OutputError: The disk is full.
+        RasterError: The scene is damaged or has vanished.
+    """
+    profile = {
+        **placed(scene.grid),
+        "driver": "GTiff",
+        "count": scene.n_bands,
+        "dtype": scene.dtype,
+        "tiled": True,
+        "blockxsize": _BLOCK,
+        "blockysize": _BLOCK,
+        "sparse_ok": True,
+        "bigtiff": "yes",
+        "photometric": "minisblack",
+    }
+    step = max(_BAND_PIXELS // rows.width // _BLOCK, 1) * _BLOCK
+    with (
+        writing(path),
+        quiet(),
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(path, "w", **profile) as tiles,
+    ):
+        for top in range(rows.top, rows.bottom, step):
+            band = Window(top, 0, min(step, rows.bottom - top), rows.width)
+            chip = scene.read(band)
+            tiles.write(chip.pixels, window=box_of(band))
+            tiles.write_mask(chip.valid, window=box_of(band))
