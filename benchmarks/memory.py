@@ -22,6 +22,7 @@ from pathlib import Path
 
 from prediction import in_child, make_reference_model, measure
 
+_ISLAND = 1000  # pixels on a side of the data in scenes that are mostly nodata
 REFERENCE_BYTES = 1.2e9
 FLAT = 1.10  # of the peak at 5000 x 6000
 BUNDLED = "dubai-urban"
@@ -84,8 +85,9 @@ def make_large_scene(path: Path, run: Run) -> None:
         corners = [(t, x) for t in range(0, run.height, side) for x in range(0, run.width, side)]
         if run.sparse:
             corners = corners[:: len(corners) // 12][:12]
+        size = _ISLAND if run.sparse else side
         for top, left in corners:
-            part = piece[:, : run.height - top, : run.width - left]
+            part = piece[:, : min(size, run.height - top), : min(size, run.width - left)]
             dataset.write(part, window=Window(left, top, part.shape[2], part.shape[1]))
 
 

@@ -11,6 +11,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from glnet_geo.filling import Mask, fill_invalid
 from glnet_geo.grid import Grid, Window
 from glnet_geo.radiometry import Stretch
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from glnet_geo.features import AreaOfInterest
 
 _BY_MASK = Validity(any_valid=True)
+_READ_PIXELS = 1 << 20  # that are read at a time
 _MARGIN = 2  # pixels of the scene that resampling may look at beyond a window
 
 
@@ -134,21 +137,31 @@ class _Worker:
         window = footing.under(frame.read)
         if window is None or (area is not None and not area.touches(window)):
             return None
-        with gdal_environment(remote=self._source.remote):
-            chip = self._read(frame.read)
+        chip = self._read(frame.read)
         wanted = chip.valid
         if area is not None and footing.is_scene:
             wanted = wanted & area.mask(window)
         if not wanted.any():
             return None
-        pixels = fill_invalid(self._source.stretch.apply(chip.pixels), chip.valid)
-        return ReadyFrame(Chip(pixels, chip.valid, chip.grid), wanted)
+        filled = fill_invalid(chip.pixels, chip.valid)
+        return ReadyFrame(Chip(filled, chip.valid, chip.grid), wanted)
 
     def _read(self, window: Window) -> Chip:
+        """Reads a window of the view as uint8."""
         footing, scene = self._source.footing, self._scene
-        if self._spool is not None:
-            scene = self._spool.holding(self._rows_for(window))
-        return scene.view(footing.rows.view, footing.columns.view).read(window)
+        size = (window.height, window.width)
+        pixels = np.empty((scene.n_bands, *size), np.uint8)
+        valid = np.empty(size, np.bool_)
+        with gdal_environment(remote=self._source.remote):
+            if self._spool is not None:
+                scene = self._spool.holding(self._rows_for(window))
+            view = scene.view(footing.rows.view, footing.columns.view)
+            # In parts: floats of a whole frame would take more memory than the network.
+            for part in window.rows(max(_READ_PIXELS // window.width, 1)):
+                chip, rows = view.read(part), part.relative_to(window).slices[0]
+                pixels[:, rows] = self._source.stretch.apply(chip.pixels)
+                valid[rows] = chip.valid
+        return Chip(pixels, valid, view.grid.crop(window))
 
     def _rows_for(self, window: Window) -> Window:
         """The scene's rows, of full width, that a window of the view is made of."""

@@ -58,6 +58,11 @@ class Window:
             and other.right <= self.right
         )
 
+    def rows(self, step: int) -> Iterator[Window]:
+        """Windows of at most `step` rows of this one, of its width, from the top."""
+        for top in range(self.top, self.bottom, step):
+            yield Window(top, self.left, min(step, self.bottom - top), self.width)
+
     def relative_to(self, outer: Window) -> Window:
         """The same pixels in coordinates that start at the corner of `outer`."""
         return Window(self.top - outer.top, self.left - outer.left, self.height, self.width)
@@ -136,8 +141,3 @@ class Grid:
         return Grid(
             window.height, window.width, self.transform @ corner, self.crs, self.pixel_area_m2
         )
-
-    def rows(self, step: int) -> Iterator[Window]:
-        """Full-width windows of at most `step` rows, from the top."""
-        for top in range(0, self.height, step):
-            yield Window(top, 0, min(step, self.height - top), self.width)

@@ -153,8 +153,5 @@ class _Finisher(AbstractContextManager["_Finisher"]):
 
 def _chunks(window: Window | None) -> Iterator[Window]:
     """Parts of a window, of full width, that memory can hold; none of none."""
-    if window is None:
-        return
-    step = max(_CHUNK_PIXELS // window.width, 1)
-    for top in range(window.top, window.bottom, step):
-        yield Window(top, window.left, min(step, window.bottom - top), window.width)
+    if window is not None:
+        yield from window.rows(max(_CHUNK_PIXELS // window.width, 1))

@@ -52,8 +52,7 @@ def spool_rows(scene: SceneReader, rows: Window, path: Path) -> None:
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
         rasterio.open(path, "w", **profile) as tiles,
     ):
-        for top in range(rows.top, rows.bottom, step):
-            band = Window(top, 0, min(step, rows.bottom - top), rows.width)
+        for band in rows.rows(step):
             chip = scene.read(band)
             tiles.write(chip.pixels, window=box_of(band))
             tiles.write_mask(chip.valid, window=box_of(band))

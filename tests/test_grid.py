@@ -76,7 +76,7 @@ def test_the_crop_to_the_whole_window_is_the_grid() -> None:
 
 @pytest.mark.parametrize("step", [1, 7, 20, 21, 1000])
 def test_rows_cover_every_row_once_from_the_top(step: int) -> None:
-    windows = list(Grid(20, 3).rows(step))
+    windows = list(Grid(20, 3).window.rows(step))
     rows = [row for window in windows for row in range(window.top, window.bottom)]
     assert rows == list(range(20))
     assert all(window.height <= step for window in windows)

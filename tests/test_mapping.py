@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from contextlib import contextmanager
 from functools import partial
 
@@ -190,3 +191,37 @@ def test_a_striped_scene_keeps_pixels_that_are_valid_through_one_band(tmp_path):
     np.testing.assert_array_equal((labels == NODATA).all(axis=1), np.isnan(pixels[0, :, 0]))
     plain = run_map(path, ByValue(), tmp_path, validity=validity, spool=False)
     np.testing.assert_array_equal(labels, plain)
+
+
+def test_memory_follows_the_frame_not_the_scene(tmp_path):
+    peaks = []
+    for side in (600, 2400):
+        path = placed_tif(tmp_path / f"{side}.tif", noise(side, side), tiled=True)
+        segmenter = ByValue(extent=280)
+        segmenter.seen = Forgetful()
+        open_scene = partial(SceneReader, path, None, 3)
+        with open_scene() as scene:
+            source = FrameSource(open_scene, Footing.of_scene(scene.grid), find_stretch(scene))
+        tracemalloc.start()
+        map_scene(source, segmenter, Nowhere(), StripFiles(tmp_path))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0], peaks
+
+
+class Forgetful(list):
+    """Keeps nothing."""
+
+    def append(self, item):
+        pass
+
+
+class Nowhere:
+    """A map that nobody keeps."""
+
+    @contextmanager
+    def part(self, index, rows):
+        yield self
+
+    def write(self, labels, window):
+        pass

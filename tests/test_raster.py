@@ -360,7 +360,7 @@ def write_map(
     grid = grid or Grid(*labels.shape, UTM["transform"], "EPSG:32633", 0.25)
     middle = grid.width // 3
     with class_map(path, grid, LEGEND, tags or {}) as writer:
-        for rows in grid.rows(200):
+        for rows in grid.window.rows(200):
             for window in (
                 Window(rows.top, 0, rows.height, middle),
                 Window(rows.top, middle, rows.height, grid.width - middle),
