@@ -18,7 +18,7 @@ from glnet_geo.cli.options import (
     resume_option,
     verbosity_options,
 )
-from glnet_geo.cli.values import PATH, BandList, FrameSize, Interval, Metres
+from glnet_geo.cli.values import PATH, BandList, FrameSize, Interval, Metres, Number
 from glnet_geo.legend import NODATA
 from glnet_geo.modelzoo import DEFAULT_MODEL
 
@@ -56,10 +56,10 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Take a pixel as valid where any of the bands has data. Default: where all have.",
 )
-@click.option("--nodata", type=float, help="Value that means no data, whatever the file says.")
+@click.option("--nodata", type=Number(), help="Value that means no data, whatever the file says.")
 @click.option(
     "--nodata-tolerance",
-    type=click.FloatRange(min=0),
+    type=Number(least=0),
     default=0.0,
     show_default=True,
     help="Take values so near to nodata as nodata, as in the collar of lossy JPEG.",

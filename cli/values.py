@@ -70,6 +70,30 @@ class Interval(click.ParamType[tuple[float, float]]):
         return low, high
 
 
+class Number(click.ParamType[float]):
+    """A finite number.
+
+    Args:
+        least: The smallest that is allowed.
+    """
+
+    name = "number"
+
+    def __init__(self, least: float = -math.inf) -> None:
+        self._least = least
+
+    def convert(self, value: Any, param: _Parameter, ctx: _Context) -> float:
+        """Reads `0`, `-9999` or `-3.4e38`."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number) or number < self._least:
+            least = f" of at least {self._least:g}" if math.isfinite(self._least) else ""
+            self.fail(f"{value!r} is not a number{least}.", param, ctx)
+        return number
+
+
 class Metres(click.ParamType[float]):
     """A length on the ground in metres."""
 

@@ -28,13 +28,17 @@ if TYPE_CHECKING:
     from glnet_geo.legend import LandCover, Legend
     from glnet_geo.map_summary import MapSummary
     from glnet_geo.prediction import predict
+    from glnet_geo.tiling import FrameExtent
+    from glnet_geo.validity import Validity
 
 _HOMES = {
+    "FrameExtent": "tiling",
     "GlnetGeoError": "errors",
     "LandCover": "legend",
     "Legend": "legend",
     "MapSummary": "map_summary",
     "ModelCard": "checkpoint",
+    "Validity": "validity",
     "fit": "fitting",
     "import_checkpoints": "importing",
     "load_model": "checkpoint",
@@ -44,11 +48,13 @@ _HOMES = {
 }
 
 __all__ = [
+    "FrameExtent",
     "GlnetGeoError",
     "LandCover",
     "Legend",
     "MapSummary",
     "ModelCard",
+    "Validity",
     "fit",
     "import_checkpoints",
     "load_model",

@@ -106,7 +106,9 @@ class BandTable:
         if found and n_bands in (None, len(found)) and all(len(bands) == 1 for bands in found):
             return BandChoice(tuple(band.number for (band,) in found))
         numbers = tuple(band.number for band in usable[:n_bands])
-        return BandChoice(numbers, is_guess=len(numbers) < len(usable))
+        # Some of the names, or more bands than needed: the first ones may be others.
+        is_guess = len(numbers) < len(usable) or any(found)
+        return BandChoice(numbers, is_guess)
 
     def _number(self, wanted: int | str) -> int:
         """The number of a wanted band."""

@@ -15,23 +15,19 @@ _FAR = np.int32(np.iinfo(np.int32).max)
 _PART = 256  # rows or columns that are worked on at a time
 
 
-def fill_invalid(pixels: npt.NDArray[Any], valid: Mask) -> npt.NDArray[Any]:
+def fill_invalid(pixels: npt.NDArray[Any], valid: Mask) -> None:
     """Puts the nearest valid value of its row or column in place of each invalid pixel.
 
     Where neither the row nor the column has one, that of a pixel so filled is taken.
 
     Args:
-        pixels: C x H x W.
+        pixels: C x H x W; changed in place.
         valid: H x W; True somewhere.
-
-    Returns:
-        `pixels` itself where all of it is valid, else a filled copy.
     """
     if valid.all():
-        return pixels
-    filled = pixels.copy()
+        return
     height, width = valid.shape
-    row_above = np.empty(valid.shape, np.int32)
+    row_above = np.empty(valid.shape, np.min_scalar_type(-height))
     for part in _parts(width):
         row_above[:, part] = _nearest(valid[:, part].T)[0].T
     column_has_any: Mask = np.asarray(valid.any(axis=0))
@@ -44,13 +40,12 @@ def fill_invalid(pixels: npt.NDArray[Any], valid: Mask) -> npt.NDArray[Any]:
         hole = ~known
         rows = np.where(takes_above, row_above[part], row)[hole]
         columns = np.where(takes_above, np.arange(width), column_beside)[hole]
-        filled[:, part][:, hole] = pixels[:, rows, columns]
+        pixels[:, part][:, hole] = pixels[:, rows, columns]
     row_is_empty = ~valid.any(axis=1)
     if row_is_empty.any() and not column_has_any.all():
         # Filled from their columns, these rows have values just where the columns have one.
         nearest = _nearest(column_has_any[None])[0][0]
-        filled[:, row_is_empty] = filled[:, row_is_empty][:, :, nearest]
-    return filled
+        pixels[:, row_is_empty] = pixels[:, row_is_empty][:, :, nearest]
 
 
 def _parts(length: int) -> Iterator[slice]:

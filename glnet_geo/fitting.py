@@ -223,7 +223,7 @@ class _Scoring:
         self._ids[: len(legend)] = legend.ids
 
     @contextmanager
-    def part(self, index: int, rows: Window) -> Iterator[Self]:
+    def part(self, index: int, rows: Window | None) -> Iterator[Self]:
         yield self
 
     def write(self, predicted: npt.NDArray[np.uint8], window: Window) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -124,7 +123,9 @@ class _Worker:
             self._scene = source.open_scene()
         is_whole = len(plan.columns.starts) == 1 and source.footing.is_scene
         self._spool: _Spool | None = None
-        if source.folder is not None and self._scene.is_striped and not is_whole:
+        # Names would become quantities there.
+        is_costly = self._scene.is_striped and not self._scene.is_nominal and not is_whole
+        if source.folder is not None and is_costly:
             self._spool = _Spool(self._scene, source.folder / "spool")
 
     def close(self) -> None:
@@ -143,8 +144,8 @@ class _Worker:
             wanted = wanted & area.mask(window)
         if not wanted.any():
             return None
-        filled = fill_invalid(chip.pixels, chip.valid)
-        return ReadyFrame(Chip(filled, chip.valid, chip.grid), wanted)
+        fill_invalid(chip.pixels, chip.valid)
+        return ReadyFrame(chip, wanted)
 
     def _read(self, window: Window) -> Chip:
         """Reads a window of the view as uint8."""
@@ -172,7 +173,7 @@ class _Worker:
         return Window(top, 0, bottom - top, width)
 
 
-class _Spool(AbstractContextManager["_Spool"]):
+class _Spool:
     """Some rows of a striped scene, in tiles."""
 
     def __init__(self, scene: SceneReader, path: Path) -> None:
@@ -189,9 +190,6 @@ class _Spool(AbstractContextManager["_Spool"]):
             # Its mask says what is valid, whatever the bands hold.
             self._tiles, self._rows = SceneReader(self._path, validity=_BY_MASK), rows
         return self._tiles
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Removes the file."""

@@ -135,6 +135,20 @@ class Grid:
         """Ground sample distance in metres: the square root of a pixel's area."""
         return None if self.pixel_area_m2 is None else math.sqrt(self.pixel_area_m2)
 
+    @property
+    def pixel_sides_m(self) -> tuple[float, float] | None:
+        """Height and width of a pixel in metres, at the centre; None without a CRS."""
+        if self.pixel_area_m2 is None:
+            return None
+        place = self.transform
+        ratio = math.hypot(place.a, place.d) / math.hypot(place.b, place.e)
+        if self.crs is not None and self.crs.startswith("GEOG"):
+            # A degree of longitude shrinks towards the poles.
+            _, latitude = place @ (self.width / 2, self.height / 2)
+            ratio *= math.cos(math.radians(latitude))
+        root = math.sqrt(ratio) if ratio > 0 else 1.0
+        return math.sqrt(self.pixel_area_m2) / root, math.sqrt(self.pixel_area_m2) * root
+
     def crop(self, window: Window) -> Grid:
         """The grid of the pixels in a window."""
         corner = Affine.translation(window.left, window.top)

@@ -47,8 +47,11 @@ class LabelWriter(Protocol):
 class LabelSink(Protocol):
     """Where a map goes, row of frames by row of frames."""
 
-    def part(self, index: int, rows: Window) -> AbstractContextManager[LabelWriter]:
-        """Takes some rows, of full width; each of their pixels comes once."""
+    def part(self, index: int, rows: Window | None) -> AbstractContextManager[LabelWriter]:
+        """Takes some rows, of full width; each of their pixels comes once.
+
+        A row of frames may finish no pixel of a scene that is coarser than its view: None.
+        """
 
 
 def map_scene(
@@ -94,9 +97,9 @@ def map_scene(
     report(len(plan), len(plan))
 
 
-def _rows_of(footing: Footing, plan: FramePlan, row: int) -> Window:
-    top, bottom = (footing.rows.first(edge) for edge in plan.rows.cores[row])
-    return Window(top, 0, bottom - top, footing.columns.scene)
+def _rows_of(footing: Footing, plan: FramePlan, row: int) -> Window | None:
+    top, bottom = plan.rows.cores[row]
+    return footing.under(Window(top, 0, bottom - top, footing.columns.view))
 
 
 class _Finisher(AbstractContextManager["_Finisher"]):

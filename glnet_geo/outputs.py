@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,8 +44,9 @@ def _check_output(path: Path, overwrite: bool, sources: tuple[Path, ...], can_re
         raise OutputError(f"The folder {folder} does not exist. Create it, or choose another.")
     if path.is_dir():
         raise OutputError(f"{path} is a folder. Name a file in it.")
-    if any(source.exists() and path.exists() and source.samefile(path) for source in sources):
-        raise OutputError(f"{path} is the input itself. Choose another output.")
+    check_not_input(path, sources)
+    # The names of the files beside it must not be too long either.
+    path.with_name(f"{path.name}.aux.xml").exists()
     if path.exists() and not overwrite:
         raise OutputError(
             f"{path} exists. Use --overwrite to replace it"
@@ -53,6 +54,16 @@ def _check_output(path: Path, overwrite: bool, sources: tuple[Path, ...], can_re
         )
     if not os.access(folder, os.W_OK):
         raise OutputError(f"The folder {folder} is not writable.")
+
+
+def check_not_input(path: Path, sources: Iterable[Path]) -> None:
+    """Refuses an output that is a file which the work reads.
+
+    Raises:
+        OutputError: It is.
+    """
+    if path.exists() and any(source.exists() and source.samefile(path) for source in sources):
+        raise OutputError(f"{path} is the input itself. Choose another output.")
 
 
 def work_folder(path: Path) -> Path:
@@ -113,14 +124,20 @@ def check_identity(
     """
     path = folder / "identity"
     if is_resumed:
-        before = json.loads(path.read_text("utf-8"))
+        try:
+            before = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError):
+            before = {"state": "damaged"}
         differing = [key for key in {**before, **identity} if before.get(key) != identity.get(key)]
         if differing:
             raise OutputError(
                 f"The interrupted run for {output} cannot be resumed, it differs in: "
                 f"{', '.join(differing)}. Leave --resume out to start afresh."
             )
-    path.write_text(json.dumps(identity), "utf-8")
+    else:
+        unfinished = folder / "unfinished"
+        unfinished.write_text(json.dumps(identity), "utf-8")
+        publish(unfinished, path)
 
 
 def publish(finished: Path, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,11 +22,17 @@ from glnet_geo.grid import Grid
 from glnet_geo.map_summary import MapSummary, peak_bytes
 from glnet_geo.mapping import map_scene
 from glnet_geo.modelzoo import DEFAULT_MODEL, find_model
-from glnet_geo.outputs import check_identity, check_output, work_folder, working_folder
+from glnet_geo.outputs import (
+    check_identity,
+    check_not_input,
+    check_output,
+    work_folder,
+    working_folder,
+)
 from glnet_geo.radiometry import find_stretch
 from glnet_geo.raster import SceneReader, gdal_environment
 from glnet_geo.raster_output import MapParts
-from glnet_geo.remote import is_remote
+from glnet_geo.remote import is_fetched, is_remote, scene_path
 from glnet_geo.segmenter import GLNetSegmenter, choose_device
 from glnet_geo.tiling import FrameExtent, ViewAxis
 from glnet_geo.validity import THE_FILES, Validity
@@ -83,6 +90,7 @@ def predict(
             output is written then.
     """
     started = time.monotonic()
+    scene, frame = scene_path(str(scene)), FrameExtent(frame) if isinstance(frame, str) else frame
     model_file = find_model(model)
     sources = [Path(one) for one in (scene, model_file, aoi) if one and not is_remote(one)]
     check_output(output, overwrite, tuple(sources), can_resume=True)
@@ -90,13 +98,14 @@ def predict(
     open_scene = partial(
         SceneReader, scene, bands, len(card.bands), names=card.bands, validity=validity
     )
-    remote = is_remote(scene)
+    remote = is_fetched(scene)
     with gdal_environment(remote=remote), open_scene() as reader:
         net, card = load_model(model_file)
         segmenter = GLNetSegmenter(net, card, choose_device(device), reference, frame)
         footing = _footing(reader, card, gsd, reference)
-        _warn(reader, card, gsd or reader.grid.gsd_m, footing)
+        check_not_input(output, reader.files)
         area, stretch = _area(aoi, reader.grid), find_stretch(reader, scale)
+        _warn(reader, card, gsd or reader.grid.gsd_m, footing)
         source = FrameSource(open_scene, footing, stretch, area, work_folder(output), remote)
         tags = {
             **_model_tags(card, model_file),
@@ -127,19 +136,23 @@ def _map(
     report: Callable[[int, int], None],
 ) -> npt.NDArray[np.int64]:
     """Maps the scene from where an interrupted run left it; pixels by class id."""
+    identity = {**tags, **_state_of(scene, segmenter.device)}
     is_resumed = resume and MapParts.has_any(work_folder(output))
     if resume and not is_resumed:
         _log.warning("There is nothing to resume for %s. Starting afresh.", output)
     with working_folder(output, is_resumed, MapParts.has_any) as folder:
-        identity = {**tags, "scene files": _state_of(scene)}
         check_identity(folder, output, identity, is_resumed)
         parts = MapParts(folder, output, scene.grid)
         try:
             map_scene(source, segmenter, parts, StripFiles(folder), parts.finished, report)
             return parts.publish(segmenter.legend, tags)
-        except BaseException:
+        except GlnetGeoError as error:
+            if not parts.finished:
+                raise
+            raise type(error)(f"{error} {_KEPT}") from error
+        except KeyboardInterrupt:
             if parts.finished:
-                _log.warning("The finished rows of %s are kept: --resume continues there.", output)
+                _log.warning(_KEPT)
             raise
 
 
@@ -154,9 +167,9 @@ def _model_tags(card: ModelCard, model_file: Path) -> dict[str, str]:
 
 def _scene_tags(scene: SceneReader, source: FrameSource, validity: Validity) -> dict[str, str]:
     """What was read and how; a URL without its query, which may hold a password."""
-    footing, area = source.footing, source.area
+    footing, area, name = source.footing, source.area, str(scene.path)
     return {
-        "SCENE": Path(str(scene.path).partition("?")[0]).name,
+        "SCENE": Path(name.partition("?")[0] if is_remote(name) else name).name,
         "BANDS": ",".join(map(str, scene.bands)),
         **source.stretch.tags(),
         **validity.tags(),
@@ -176,31 +189,48 @@ def _area(aoi: Path | None, grid: Grid) -> AreaOfInterest | None:
 
 def _footing(scene: SceneReader, card: ModelCard, gsd: float | None, reference: bool) -> Footing:
     """The view of the scene that has the pixels which the model knows."""
-    height, width = scene.grid.height, scene.grid.width
-    factor = 1.0
+    grid = scene.grid
     if gsd is not None and card.gsd is None:
         raise GlnetGeoError(
             f"The model {card.name!r} works in pixels of any size: leave --gsd out."
         )
-    known = gsd or (None if reference else scene.grid.gsd_m)
-    if known and card.gsd:
-        factor = known / card.gsd
-    if factor > _MAX_ENLARGEMENT:
+    sides = (gsd, gsd) if gsd else grid.pixel_sides_m
+    if sides is None or card.gsd is None or (reference and not gsd):
+        return Footing.of_scene(grid)
+    if max(sides) > _MAX_ENLARGEMENT * card.gsd:
         raise RasterError(
-            f"{scene.path} has {known:.3g} m pixels; the model {card.name!r} was trained at "
+            f"{scene.path} has {max(sides):.3g} m pixels; the model {card.name!r} was trained at "
             f"{card.gsd:.3g} m and sees nothing in them. Choose another: glnet-geo models list"
         )
-    if 1 / _SAME_GSD < factor < _SAME_GSD:
-        factor = 1.0
+    factors = [side / card.gsd for side in sides]
+    if all(1 / _SAME_GSD < factor < _SAME_GSD for factor in factors):
+        return Footing.of_scene(grid)
+    lengths = (grid.height, grid.width)
     return Footing(
-        *(ViewAxis(length, max(round(length * factor), 1)) for length in (height, width))
+        *(
+            ViewAxis(length, max(round(length * factor), 1))
+            for length, factor in zip(lengths, factors, strict=True)
+        )
     )
 
 
-def _state_of(scene: SceneReader) -> str:
-    """What would change if the scene's files did: names, sizes and times."""
-    states = [(path.name, path.stat()) for path in scene.files]
-    return str([(name, state.st_size, state.st_mtime_ns) for name, state in states])
+def _state_of(scene: SceneReader, device: str) -> dict[str, str]:
+    """What must not change between a run and its resumption, besides the parameters."""
+    try:
+        states = [(path.name, path.stat()) for path in scene.files]
+    except OSError as error:
+        raise RasterError(
+            f"{scene.path} consists of {error.filename} too, which cannot be read: "
+            f"{error.strerror}."
+        ) from None
+    files = [(name, state.st_size, state.st_mtime_ns) for name, state in states]
+    grid = scene.grid
+    name = hashlib.sha256(str(scene.path).encode()).hexdigest() if is_remote(scene.path) else ""
+    return {
+        "scene files": f"{files} {name}",
+        "scene grid": str((grid.height, grid.width, tuple(grid.transform), grid.crs)),
+        "device": device,
+    }
 
 
 def _warn(scene: SceneReader, card: ModelCard, gsd: float | None, footing: Footing) -> None:
@@ -228,6 +258,7 @@ def _warn(scene: SceneReader, card: ModelCard, gsd: float | None, footing: Footi
         )
 
 
+_KEPT = "The rows finished so far are kept: --resume continues there."
 _SAME_GSD = 1.1  # ratio below which a scene is taken at its own pixels
 _POOR_GSD = 1.5
 _MAX_ENLARGEMENT = 100

@@ -1,6 +1,6 @@
 """Reading rasters, window by window.
 
-Arrays are C x H x W, masks H x W with True where a pixel is valid. Only this module and
+Arrays are C x H x W, masks H x W with True where a pixel is valid. Only this module, `spooling` and
 `raster_output` open rasters; the rest takes arrays and values.
 """
 
@@ -53,6 +53,10 @@ def gdal_environment(cache_mb: int = _CACHE_MB, remote: bool = False) -> Iterato
             "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
             "GDAL_HTTP_MAX_RETRY": 3,
             "GDAL_HTTP_RETRY_DELAY": 1,
+            "GDAL_HTTP_CONNECTTIMEOUT": 10,
+            # A server that falls silent would hold the run, and Ctrl-C, for ever.
+            "GDAL_HTTP_LOW_SPEED_TIME": 30,
+            "GDAL_HTTP_LOW_SPEED_LIMIT": 1,
         }
     with rasterio.Env(GDAL_CACHEMAX=cache_mb, **options):
         yield
@@ -78,6 +82,7 @@ class SceneReader(AbstractContextManager["SceneReader"]):
         bands_are_guessed: Whether there are more bands than needed and nothing says which are
             meant, so that the first ones are read.
         dtype: Type of the pixels.
+        is_nominal: Whether values are names (indices of a palette), of which there is no mean.
         is_striped: Whether its blocks span its width, so that narrow windows make GDAL decode the
             same rows again and again.
 
@@ -157,7 +162,7 @@ class SceneReader(AbstractContextManager["SceneReader"]):
             level,
             self.n_bands,
             self.dtype,
-            self._is_nominal,
+            self.is_nominal,
         )
         return SceneView(source, scaled(self.grid, height, width))
 
@@ -174,18 +179,28 @@ class SceneReader(AbstractContextManager["SceneReader"]):
         height = max(round(self.grid.height / decimation), 1)
         width = max(round(self.grid.width / decimation), 1)
         level = Window(0, 0, height, width)
-        pixels, valid = self._read(level, level)
-        return pixels[:, valid]
+        if self._validity.is_the_files:
+            pixels, valid = self._read(level, level)
+            return pixels[:, valid]
+        # Overviews hold means by the file's own masks: every so many rows of the scene itself.
+        rows = [(2 * row + 1) * self.grid.height // (2 * height) for row in range(height)]
+        columns = [(2 * one + 1) * self.grid.width // (2 * width) for one in range(width)]
+        parts = []
+        for row in rows:
+            pixels, valid = self._read(self.grid.window, Window(row, 0, 1, self.grid.width))
+            chosen = np.flatnonzero(valid[0, columns])
+            parts.append(pixels[:, 0, columns][:, chosen])
+        return np.concatenate(parts, axis=1)
 
     def _prepare_colors(self, infos: Sequence[BandInfo], choice: BandChoice) -> None:
         self._colors: npt.NDArray[np.uint8] | None = None
-        self._is_nominal = any(infos[k - 1].mark == "palette" for k in self.bands)
+        self.is_nominal = any(infos[k - 1].mark == "palette" for k in self.bands)
         self.dtype = np.result_type(*(self._dataset.dtypes[k - 1] for k in self.bands))
         if np.issubdtype(self.dtype, np.complexfloating):
             raise RasterError(f"{self.path} has complex pixels. Map their amplitude instead.")
         if choice.is_expanded:
             self._colors = _color_table(self.path, self._dataset, self.bands[0])
-            self._is_nominal = False
+            self.is_nominal = False
             self.dtype = self._colors.dtype
 
     def _prepare_masks(self, infos: Sequence[BandInfo]) -> None:

@@ -112,6 +112,13 @@ class PartWriter:
             self._dataset.close()
 
 
+class _NoRows:
+    """A part without rows."""
+
+    def write(self, labels: npt.NDArray[np.uint8], window: Window) -> None:
+        raise ValueError(f"{window} lies in a part without rows")
+
+
 class MapParts:
     """A class raster that is made in horizontal parts, each of which survives a crash.
 
@@ -137,7 +144,17 @@ class MapParts:
         return next(k for k in count() if not _part(self._folder, k).exists())
 
     @contextmanager
-    def part(self, index: int, rows: Window) -> Iterator[PartWriter]:
+    def part(self, index: int, rows: Window | None) -> Iterator[PartWriter | _NoRows]:
+        """Writes one part, see `filled_part`, or one without rows."""
+        if rows is not None:
+            with self.filled_part(index, rows) as writer:
+                yield writer
+        else:
+            yield _NoRows()
+            _part(self._folder, index).touch()
+
+    @contextmanager
+    def filled_part(self, index: int, rows: Window) -> Iterator[PartWriter]:
         """Writes one part; when the block ends without an error it is finished.
 
         Args:
@@ -175,10 +192,11 @@ class MapParts:
         """
         mosaic, finished = self._folder / "mosaic", self._folder / "finished"
         side = self._folder / "side"
-        paths = [_part(self._folder, k) for k in range(self.finished)]
+        parts = (_part(self._folder, k) for k in range(self.finished))
+        paths = [path for path in parts if path.stat().st_size]
         with writing(self._output), quiet():
-            parts = [(str(path.absolute()), _height(path)) for path in paths]
-            mosaic.write_bytes(mosaic_xml(parts, self._grid, legend, tags))
+            heights = [(str(path.absolute()), _height(path)) for path in paths]
+            mosaic.write_bytes(mosaic_xml(heights, self._grid, legend, tags))
             copy_raster(mosaic, finished, **_COG)
             counts = _count_classes(finished)
             _check_read_back(np.array_equal(sum(map(_count_classes, paths)), counts))
@@ -208,7 +226,7 @@ def class_map(
     """
     with working_folder(path) as folder:
         parts = MapParts(folder, path, grid)
-        with parts.part(0, grid.window) as writer:
+        with parts.filled_part(0, grid.window) as writer:
             yield writer
         parts.publish(legend, tags)
 

@@ -11,6 +11,7 @@ ScenePath = Path | str
 
 def scene_path(text: str) -> ScenePath:
     """What a user names a scene by: a path, or as it stands what `Path` would spoil."""
+    text = text.removeprefix("file://")
     return text if is_remote(text) else Path(text)
 
 
@@ -21,3 +22,9 @@ def is_remote(path: ScenePath) -> bool:
     """
     text = str(path)
     return text.startswith("/vsi") or re.search(r"\w\w://", text) is not None
+
+
+def is_fetched(path: ScenePath) -> bool:
+    """Whether a scene comes over the network."""
+    text = str(path)
+    return is_remote(path) and re.match(r"/vsi(?!curl|s3|gs|az|adls|oss|swift|web)", text) is None

@@ -19,7 +19,7 @@ from glnet_geo.chip import Chip, Mask, Pixels
 from glnet_geo.grid import Grid, Window
 
 _CHUNK = 1 << 22  # source pixels that are resampled at a time
-_VALID_SHARE = 0.5 - 1e-5  # half, but for the rounding of float32
+_LEAST_SHARE = 1e-6  # less is the rounding of float32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +46,7 @@ class SceneView:
 
     A pixel is the mean of the valid pixels under it, weighted with the area that they share with
     it; where pixels become smaller it is interpolated bilinearly between valid ones. It is valid
-    where at least half of its weight is. Windows do not show in the result: a pixel is the same
+    where any of them is. Windows do not show in the result: a pixel is the same
     whichever window it is read with.
 
     Args:
@@ -111,7 +111,7 @@ class SceneView:
             mean = total / np.where(share > 0, share, 1)
         if np.issubdtype(pixels.dtype, np.integer):
             mean = np.floor(mean + 0.5)
-        return mean.astype(pixels.dtype), share[0] >= _VALID_SHARE
+        return mean.astype(pixels.dtype), share[0] > _LEAST_SHARE
 
 
 @dataclass(frozen=True, slots=True, eq=False)

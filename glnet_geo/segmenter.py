@@ -42,6 +42,11 @@ class GLNetSegmenter:
             the whole scene as one frame.
         batch_size: Patches that run at a time.
 
+    Attributes:
+        legend: The classes, in the order of the scores.
+        n_bands: Bands of the pixels that it takes.
+        device: Type of the device where it runs: cpu, cuda and so on.
+
     Raises:
         GlnetGeoError: The frame is no larger than the overlaps of frames.
     """
@@ -61,6 +66,7 @@ class GLNetSegmenter:
                 f"{card.overlap} px. Take more than {2 * card.overlap}."
             )
         self.legend = card.legend
+        self.device = device.type
         self.n_bands = net.architecture.bands
         self._net = net.to_channels_last(device)
         self._card = card

@@ -16,7 +16,7 @@ from glnet_geo.raster import SceneReader, box_of, quiet
 from glnet_geo.raster_output import placed, writing
 
 _BLOCK = 256  # pixels on a side of a tile
-_BAND_PIXELS = 4_000_000  # about what is held at a time
+_BAND_BYTES = 1 << 24  # of pixels that are held at a time, where a row is no more
 
 
 def spool_rows(scene: SceneReader, rows: Window, path: Path) -> None:
@@ -45,7 +45,10 @@ def spool_rows(scene: SceneReader, rows: Window, path: Path) -> None:
         "bigtiff": "yes",
         "photometric": "minisblack",
     }
-    step = max(_BAND_PIXELS // rows.width // _BLOCK, 1) * _BLOCK
+    row_bytes = rows.width * scene.n_bands * scene.dtype.itemsize
+    step = max(_BAND_BYTES // row_bytes, 1)
+    if step > _BLOCK:
+        step -= step % _BLOCK
     with (
         writing(path),
         quiet(),

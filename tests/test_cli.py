@@ -88,6 +88,8 @@ def test_bands_that_do_not_fit(cli, folder, model, bands):
         ("predict", "scene.tif", "-o", "m.tif", "--frame", "large"),
         ("predict", "scene.tif", "-o", "m.tif", "--frame", "0"),
         ("predict", "scene.tif", "-o", "m.tif", "--nodata-tolerance", "-1"),
+        ("predict", "scene.tif", "-o", "m.tif", "--nodata-tolerance", "nan"),
+        ("predict", "scene.tif", "-o", "m.tif", "--nodata", "inf"),
         ("predict", "scene.tif", "-o", "m.tif", "--no-such-option"),
         ("fly",),
         ("train", "d.toml", "-o", "m.safetensors", "--iterations", "1,2"),

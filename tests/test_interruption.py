@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,29 @@ def test_another_scene_under_the_same_name_is_not_resumed(model, interrupted):
         predict(scene, output, model=str(model), resume=True)
 
 
+def test_another_scene_of_the_same_name_in_an_archive_is_not_resumed(tmp_path, model):
+    """What GDAL fetches has no times to compare, but it has another place."""
+    places = []
+    for seed, name in enumerate(("a.zip", "b.zip")):
+        scene = placed_tif(tmp_path / "scene.tif", noise(*SIZE, seed=seed))
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.write(scene, "scene.tif")
+        places.append(f"/vsizip/{tmp_path / name}/scene.tif")
+    output = tmp_path / "map.tif"
+    with pytest.raises(KeyboardInterrupt):
+        predict(places[0], output, model=str(model), report=interrupt_at(5))
+    with pytest.raises(OutputError, match="differs in: scene files"):
+        predict(places[1], output, model=str(model), resume=True)
+    predict(places[0], output, model=str(model), resume=True)
+
+
+def test_a_damaged_state_is_said_to_be_one(model, interrupted):
+    scene, output = interrupted
+    (work_folder(output) / "identity").write_text("")
+    with pytest.raises(OutputError, match="Leave --resume out to start afresh"):
+        predict(scene, output, model=str(model), resume=True)
+
+
 def test_a_finished_output_needs_overwrite_to_be_resumed(model, interrupted):
     scene, output = interrupted
     output.write_bytes(b"the old map")
@@ -181,7 +205,7 @@ def test_an_input_that_breaks_off_is_one_line_and_can_be_resumed(tmp_path, model
 
     with pytest.raises(RasterError, match="cannot be read") as caught:
         predict(scene, output, model=str(model), report=break_off)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and "--resume continues" in str(caught.value)
     assert not output.exists() and finished_parts(output) > 0
     tile.write_bytes(content)
     os.utime(tile, ns=(times.st_atime_ns, times.st_mtime_ns))

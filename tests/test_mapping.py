@@ -10,6 +10,7 @@ from functools import partial
 import geopandas
 import numpy as np
 import pytest
+import rasterio
 import shapely
 
 from glnet_geo.blending import StripFiles
@@ -17,7 +18,7 @@ from glnet_geo.features import AreaOfInterest
 from glnet_geo.frame_source import Footing, FrameSource
 from glnet_geo.legend import DUBAI, NODATA
 from glnet_geo.mapping import map_scene
-from glnet_geo.radiometry import find_stretch
+from glnet_geo.radiometry import Stretch, find_stretch
 from glnet_geo.raster import SceneReader
 from glnet_geo.tiling import ViewAxis
 from glnet_geo.validity import Validity
@@ -127,6 +128,44 @@ def test_a_striped_scene_is_read_in_bands_of_full_width(tmp_path, monkeypatch, v
     assert 260 <= rows < 2 * 260, "rows are read again and again"
     if view is None:
         assert all(window.width == 700 for window in windows)
+
+
+def test_rows_of_a_very_wide_scene_are_read_a_few_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("glnet_geo.spooling._BAND_BYTES", 3 * 700 * 10)
+    pixels = noise(150, 700)
+    path = placed_tif(tmp_path / "scene.tif", pixels, blockysize=1)
+    heights = []
+    read = SceneReader.read
+
+    def recording(self, window):
+        heights.append(window.height)
+        return read(self, window)
+
+    monkeypatch.setattr(SceneReader, "read", recording)
+    labels = run_map(path, ByValue(), tmp_path)
+    np.testing.assert_array_equal(labels, DUBAI.ids[pixels[0] % 5])
+    assert max(heights) == 10
+
+
+def test_indices_of_a_striped_palette_stay_indices(tmp_path):
+    indices = np.random.default_rng(0).choice([0, 10], (120, 600)).astype(np.uint8)
+    striped = placed_tif(tmp_path / "striped.tif", indices)
+    with rasterio.open(striped, "r+") as dataset:
+        dataset.write_colormap(1, {0: (0, 0, 0), 10: (9, 99, 200)})
+    segmenter = ByValue()
+    open_scene = partial(SceneReader, striped, None, 1)
+    footing = Footing(ViewAxis(120, 60), ViewAxis(600, 300))
+    source = FrameSource(open_scene, footing, Stretch(), None, tmp_path)
+    frames = [frame for frame in source.read(segmenter.frames(60, 300)) if frame]
+    assert set(np.unique([np.unique(frame.chip.pixels) for frame in frames])) == {0, 10}
+
+
+def test_scattered_valid_pixels_are_mapped_in_a_view_too(tmp_path):
+    pixels = np.zeros((3, 240, 260), np.uint8)
+    pixels[:, ::9, ::9] = 6
+    path = placed_tif(tmp_path / "scene.tif", pixels, nodata=0)
+    labels = run_map(path, ByValue(), tmp_path, view=(60, 65))
+    np.testing.assert_array_equal(labels == NODATA, pixels[0] == 0)
 
 
 def test_a_finer_scene_is_seen_small_and_mapped_at_its_own_pixels(tmp_path):

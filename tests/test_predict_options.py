@@ -6,6 +6,7 @@ import geopandas
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 import shapely
 from rasterio.enums import ColorInterp
 from rasterio.rpc import RPC
@@ -44,6 +45,19 @@ def refused(cli, model, tmp_path):
         result = cli("predict", scene, "-o", tmp_path / "refused.tif", "--model", model, *options)
         assert result.code == 1
         assert not list(tmp_path.glob("*refused.tif*")), "something is left behind"
+        return result.error
+
+    return run
+
+
+@pytest.fixture
+def refused_name(cli, model, tmp_path):
+    """The one line about an output of some name."""
+
+    def run(scene, name):
+        result = cli("predict", scene, "-o", tmp_path / name, "--model", model)
+        assert result.code == 1
+        assert [path.name for path in tmp_path.iterdir()] == [scene.name]
         return result.error
 
     return run
@@ -177,3 +191,36 @@ def test_options_that_do_not_fit_are_one_line(refused, tmp_path, options):
 def test_an_url_that_leads_nowhere(refused):
     message = refused("http://127.0.0.1:9/scene.tif")
     assert "http://127.0.0.1:9/scene.tif" in message
+
+
+def test_the_input_under_another_name_is_still_the_input(cli, model, tmp_path):
+    scene = placed_tif(tmp_path / "scene.tif", noise(60, 60))
+    before = scene.read_bytes()
+    mosaic = tmp_path / "mosaic.vrt"
+    with rasterio.open(scene) as dataset:
+        rasterio.shutil.copy(dataset, mosaic, driver="VRT")
+    for name in (f"file://{scene}", mosaic):
+        result = cli("predict", name, "-o", scene, "--model", model, "--overwrite")
+        assert result.code == 1 and "is the input itself" in result.error
+    assert scene.read_bytes() == before
+
+
+def test_a_mosaic_without_one_of_its_tiles_names_it(refused, tmp_path):
+    tile = placed_tif(tmp_path / "tile.tif", noise(60, 60))
+    mosaic = tmp_path / "mosaic.vrt"
+    with rasterio.open(tile) as dataset:
+        rasterio.shutil.copy(dataset, mosaic, driver="VRT")
+    tile.unlink()
+    assert "tile.tif" in refused(mosaic)
+
+
+def test_bad_input_without_a_place_is_one_line_too(refused, tmp_path):
+    scene = write_tif(tmp_path / "scene.tif", noise(60, 60))
+    assert "--scale" in refused(scene, "--scale", "0,1", "--scale", "0,2")
+    assert "does not exist" in refused(scene, "--aoi", tmp_path / "none.gpkg")
+
+
+def test_names_that_are_too_long_are_known_before_the_work(refused_name, tmp_path):
+    scene = placed_tif(tmp_path / "scene.tif", noise(60, 60))
+    for length in (248, 252, 300):
+        assert "cannot be written" in refused_name(scene, "m" * length)

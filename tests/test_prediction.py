@@ -20,7 +20,8 @@ from glnet_geo.legend import DEEPGLOBE, DUBAI, NODATA
 from glnet_geo.models.glnet import Form, GLNet, segment_frame
 from glnet_geo.modelzoo import find_model
 from glnet_geo.prediction import predict
-from glnet_geo.raster import Chip
+from glnet_geo.radiometry import find_stretch
+from glnet_geo.raster import Chip, SceneReader
 from glnet_geo.segmenter import GLNetSegmenter, choose_device
 from glnet_geo.synthetic import make_scene
 from glnet_geo.tiling import FrameExtent
@@ -167,6 +168,36 @@ def test_degrees_are_metres_at_the_scenes_latitude(tmp_path):
     scene = write_tif(tmp_path / "scene.tif", noise(120, 200), **place)
     predict(scene, tmp_path / "map.tif", model=str(model))
     assert tags_of(tmp_path / "map.tif")["NETWORK_PIXELS"] == "100 x 60"
+
+
+def test_pixels_that_are_no_squares_on_the_ground_become_squares(tmp_path):
+    model = small_model(tmp_path / "m.safetensors", gsd=1.0)
+    step = 0.5 / 111_412  # square in degrees: at 60 degrees half as wide as high
+    place = {"crs": "EPSG:4326", "transform": Affine(step, 0, 25.0, 0, -step, 60.0)}
+    scene = write_tif(tmp_path / "scene.tif", noise(120, 200), **place)
+    predict(scene, tmp_path / "map.tif", model=str(model))
+    assert tags_of(tmp_path / "map.tif")["NETWORK_PIXELS"] == "50 x 60"
+
+
+def test_frames_that_finish_no_pixel_of_a_coarse_scene(tmp_path):
+    model = small_model(tmp_path / "m.safetensors", Form.GLOBAL, gsd=0.1)
+    scene = placed_tif(tmp_path / "scene.tif", noise(43, 52))  # 215 x 260 pixels of the view
+    whole, cut = tmp_path / "whole.tif", tmp_path / "cut.tif"
+    for output, frame in ((whole, FrameExtent.SCENE), (cut, 214)):
+        predict(scene, output, model=str(model), frame=frame)
+        assert labels_of(output).shape == (43, 52) and (labels_of(output) != NODATA).all()
+
+
+def test_overviews_made_by_another_rule_do_not_spoil_the_stretch(tmp_path, model):
+    pixels = np.random.default_rng(0).integers(1000, 1100, (3, 2200, 2200)).astype(np.uint16)
+    pixels[:, np.random.default_rng(1).random((2200, 2200)) < 0.4] = 0
+    scene = placed_tif(tmp_path / "scene.tif", pixels, tiled=True)
+    with rasterio.open(scene, "r+") as dataset:
+        dataset.build_overviews([2, 4], rasterio.enums.Resampling.average)
+    with SceneReader(scene, validity=Validity(nodata=0)) as reader:
+        stretch = find_stretch(reader)
+    np.testing.assert_allclose(stretch.low, 1001, atol=1)
+    np.testing.assert_allclose(stretch.high, 1098, atol=1)
 
 
 def test_reference_and_models_without_gsd_work_in_pixels(tmp_path, model):
