@@ -8,7 +8,7 @@ help:
 	@echo "make demo       map a synthetic scene, into demo/"
 	@echo "make test       lint, types and tests, as CI runs them"
 	@echo "make test-slow  the long forms of the tests"
-	@echo "make bench      speed and memory of the bundled model and of the reference networks"
+	@echo "make bench      speed and memory of the bundled model and of the reference networks, half an hour"
 
 demo: $(VENV)/installed
 	$(BIN)/glnet-geo demo -o demo --overwrite
@@ -24,6 +24,8 @@ test-slow: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/prediction.py
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/memory.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
