@@ -40,6 +40,15 @@ def whole(tmp_path_factory, model):
     return scene, (folder / "map.tif").read_bytes()
 
 
+@pytest.fixture(scope="module")
+def long(tmp_path_factory, model):
+    """The same, with so many rows of frames that a signal finds it at work."""
+    folder = tmp_path_factory.mktemp("long")
+    scene = placed_tif(folder / "scene.tif", noise(5000, 500))
+    predict(scene, folder / "map.tif", model=str(model))
+    return scene, (folder / "map.tif").read_bytes()
+
+
 def interrupt_at(frame, error=KeyboardInterrupt):
     """Stops a run before a frame."""
 
@@ -233,8 +242,8 @@ def check_resumes(scene, output, model, expected):
 
 
 @pytest.mark.parametrize("parts", [1, pytest.param(3, marks=pytest.mark.slow)])
-def test_killed_after_some_rows(tmp_path, model, whole, parts):
-    scene, expected = whole
+def test_killed_after_some_rows(tmp_path, model, long, parts):
+    scene, expected = long
     output = tmp_path / "map.tif"
     run = start(scene, output, model)
     while run.poll() is None and finished_parts(output) < parts:
@@ -247,8 +256,8 @@ def test_killed_after_some_rows(tmp_path, model, whole, parts):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", range(24))
-def test_killed_at_any_moment(tmp_path, model, whole, moment):
-    scene, expected = whole
+def test_killed_at_any_moment(tmp_path, model, long, moment):
+    scene, expected = long
     output = tmp_path / "map.tif"
     run = start(scene, output, model)
     while run.poll() is None and not work_folder(output).exists():
@@ -264,8 +273,8 @@ def test_killed_at_any_moment(tmp_path, model, whole, moment):
     check_resumes(scene, output, model, expected)
 
 
-def test_interrupted_by_a_signal(tmp_path, model, whole):
-    scene, expected = whole
+def test_interrupted_by_a_signal(tmp_path, model, long):
+    scene, expected = long
     output = tmp_path / "map.tif"
     run = start(scene, output, model)
     while run.poll() is None and not finished_parts(output):
