@@ -24,6 +24,10 @@ MIN_FRAME_SCALE, MAX_FRAME_SCALE = 0.8, 1.25
 """How far a frame may depart from the extent that a model was trained on."""
 
 
+_NEARER_FRAMES = 1.03
+"""How many times the fewest patches may be spent on frames nearer the trained extent."""
+
+
 class FrameExtent(StrEnum):
     """Frames other than of a given number of pixels: as the card says, or all of the scene."""
 
@@ -222,7 +226,7 @@ def plan_frames(
     """Covers a scene with overlapping frames of nearly the trained extent.
 
     On each axis the extent is taken, within the given scales, that computes the fewest patch
-    pixels. A scene no larger than the largest frame may be a single one.
+    pixels, or hardly more and is nearer the trained one. A scene no larger than the largest frame may be a single one.
 
     Args:
         height: Rows of the scene.
@@ -235,7 +239,7 @@ def plan_frames(
     sides = math.ceil(scales[0] * extent), math.floor(scales[1] * extent)
     return FramePlan(
         *(
-            _axis(length, *_axis_frame_size(length, sides, overlap, patch_size))
+            _axis(length, *_axis_frame_size(length, extent, sides, overlap, patch_size))
             for length in (height, width)
         )
     )
@@ -247,7 +251,7 @@ def _axis(length: int, size: int, count: int) -> FrameAxis:
 
 
 def _axis_frame_size(
-    length: int, sides: tuple[int, int], overlap: int, patch_size: int
+    length: int, extent: int, sides: tuple[int, int], overlap: int, patch_size: int
 ) -> tuple[int, int]:
     """The size and number of frames along one axis with the fewest patch pixels."""
     smallest, largest = sides
@@ -255,13 +259,14 @@ def _axis_frame_size(
         return length, 1
     fewest = 1 if length <= largest else -(-(length - overlap) // (largest - overlap))
     candidates = []
-    # With a frame or two more than the fewest, frames are smaller and may need fewer patches.
-    for count in range(fewest, fewest + 3):
+    # With a few frames more than the fewest, frames are smaller and may need fewer patches.
+    for count in range(fewest, fewest + 5):
         size = max(-(-(length + (count - 1) * overlap) // count), smallest)
         patches = count * len(patch_starts(max(size, patch_size), patch_size))
-        candidates.append((patches, count, size))
-    _, count, size = min(candidates)
-    return size, count
+        candidates.append((size, count, patches))
+    most = _NEARER_FRAMES * min(patches for _, _, patches in candidates)
+    near = [(size, count) for size, count, patches in candidates if patches <= most]
+    return min(near, key=lambda one: abs(one[0] - extent))
 
 
 def _round(value: float) -> int:
