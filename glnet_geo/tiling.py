@@ -226,7 +226,8 @@ def plan_frames(
     """Covers a scene with overlapping frames of nearly the trained extent.
 
     On each axis the extent is taken, within the given scales, that computes the fewest patch
-    pixels, or hardly more and is nearer the trained one. A scene no larger than the largest frame may be a single one.
+    pixels, or hardly more and is nearer the trained one. A scene no larger than the largest frame
+    may be a single one.
 
     Args:
         height: Rows of the scene.
