@@ -24,7 +24,7 @@ from prediction import in_child, make_reference_model, measure
 
 _ISLAND = 1000  # pixels on a side of the data in scenes that are mostly nodata
 REFERENCE_BYTES = 1.2e9
-FLAT = 1.10  # of the peak at 5000 x 5000
+FLAT = 1.10  # of the peak at 5000 x 5000, at 40,000 x 40,000
 BUNDLED = "dubai-urban"
 
 
@@ -190,7 +190,8 @@ def run_all(runs, make_command, folder: Path, short: bool) -> bool:
         size = f"{run.width} x {run.height}"
         print(f"{run.label:<24}{size:>16}{wall:9.1f}{cpu:9.1f}{peak:9.2f}", flush=True)
         at_5000 = peak if run.height == run.width == 5000 else at_5000
-        is_flat = run.height <= 5000 or at_5000 is None or peak <= FLAT * at_5000
+        # Frames between 0.8 and 1.25 of the card's differ in memory; these two are alike.
+        is_flat = run.height != 40_000 or at_5000 is None or peak <= FLAT * at_5000
         passed &= peak <= run.gigabytes and is_flat
     return passed
 
