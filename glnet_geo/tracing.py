@@ -1,0 +1,447 @@
+"""Runs of class ids to polygons on the pixel lattice, strip by strip.
+
+Everything here counts in pixels: vertices are lattice points (x column, y row), corners of pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from glnet_geo import boundary
+from glnet_geo.boundary import Strip, Table, Tables
+from glnet_geo.runs import NOTHING, Runs
+from glnet_geo.union_find import find, unite
+
+VALUE, PIXELS, FIRST, LAST_ROW = range(4)
+"""Columns of what is known of a region: class id, pixels, first pixel in raster order, last row."""
+
+
+@dataclass(frozen=True, slots=True)
+class LatticePolygons:
+    """Polygons with vertices on the pixel lattice, as ragged arrays.
+
+    A feature consists of one part, a polygon; of several that touch in corners with
+    8-connectivity. A part's first ring is its outside; rings repeat their first vertex at the end,
+    and keep the inside on their left as a screen shows it (y down).
+
+    Attributes:
+        x: Columns of the vertices, int32.
+        y: Rows of the vertices, int32.
+        rings: For each ring its first vertex, and at the end the number of vertices.
+        parts: For each part its first ring, and at the end the number of rings.
+        features: For each feature its first part, and at the end the number of parts.
+        value: For each feature its class id.
+        pixels: For each feature its number of pixels.
+        area: For each feature the sum of its pixels' weights.
+        sums: For each feature the sums of what was to be summed over its pixels; F x S.
+    """
+
+    x: npt.NDArray[np.int32]
+    y: npt.NDArray[np.int32]
+    rings: npt.NDArray[np.int64]
+    parts: npt.NDArray[np.int64]
+    features: npt.NDArray[np.int64]
+    value: npt.NDArray[np.int64]
+    pixels: npt.NDArray[np.int64]
+    area: npt.NDArray[np.float64]
+    sums: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+
+class Tracer:
+    """Makes polygons of rows of class ids that come from the top.
+
+    A polygon is given away when it is complete, so that memory follows those that are not, and the
+    strip. What comes out, and in which order, does not depend on how the rows are cut into strips.
+
+    Args:
+        height: Rows of the raster.
+        width: Columns of the raster.
+        connectivity: 4, or 8 to make one feature of parts that touch in corners.
+        n_sums: How many quantities are summed over each polygon.
+    """
+
+    def __init__(self, height: int, width: int, connectivity: int = 4, n_sums: int = 0) -> None:
+        self._height, self._width = height, width
+        self._is_diagonal = connectivity == 8
+        self._row = 0
+        self._last = _nothing(width)
+        self._last_label = np.full(1, -1, np.int32)
+        # Regions that are not given away yet; kin is the smallest one of the same feature.
+        self._numbers = np.empty((0, 4), np.int64)
+        self._floats = np.empty((0, 1 + n_sums))
+        self._kin = np.empty(0, np.int64)
+        self._rings = np.empty((0, 5), np.int64)
+        self._tables = Tables(
+            parent=np.empty(0, np.int32),
+            slots=np.full(2 * (width + 1) + 6, -1, np.int64),
+            vertices=np.empty((1 << 14, 4), np.int32),
+            free=np.empty(1 << 14, np.int32),
+            chains=np.full((1 << 12, 10), -1, np.int64),
+            free_chains=np.empty(1 << 12, np.int64),
+            rings=np.empty((1 << 12, 5), np.int64),
+            pairs=np.empty((1 << 12, 2), np.int64),
+            fixed=np.empty(0, np.int32),
+            counters=np.zeros(8, np.int64),
+        )
+
+    def push(
+        self,
+        runs: Runs,
+        weights: npt.NDArray[np.float64],
+        sums: npt.NDArray[np.float64] | None = None,
+    ) -> LatticePolygons:
+        """Takes the next rows and gives away the polygons that they complete.
+
+        Args:
+            runs: The rows.
+            weights: What a pixel of each row weighs in `LatticePolygons.area`.
+            sums: For each run the sums over its pixels; R x S.
+        """
+        if runs.top != self._row:
+            raise ValueError(f"row {runs.top} came after row {self._row - 1}")
+        self._row += runs.height
+        strip = self._strip(runs)
+        self._sweep(strip)
+        roots = _roots(self._tables.parent)[: self._tables.counters[boundary.N_LABELS]]
+        self._tally(strip, roots, weights, sums)
+        last = strip.label[strip.first[-2] :]
+        self._last_label = last
+        self._last = Runs(
+            self._row - 1,
+            self._width,
+            np.array([0, len(last)]),
+            strip.start[strip.first[-2] :],
+            strip.value[strip.first[-2] :],
+        )
+        if self._row == self._height:
+            # Nothing lies below the raster: what is open closes.
+            self._last_label = np.full(1, -1, np.int32)
+            self._last = _nothing(self._width)
+        return self._give_away(roots)
+
+    def _strip(self, runs: Runs) -> Strip:
+        """The rows behind the last one of the strip before, and before nothing after the last."""
+        pieces = [self._last, runs]
+        if self._row == self._height:
+            pieces.append(_nothing(self._width))
+        counts = np.concatenate([np.diff(piece.first) for piece in pieces])
+        first = np.zeros(len(counts) + 1, np.int64)
+        np.cumsum(counts, out=first[1:])
+        label = np.empty(first[-1], np.int32)
+        label[: len(self._last_label)] = self._last_label
+        return Strip(
+            top=runs.top,
+            first=first,
+            start=np.concatenate([piece.start for piece in pieces]),
+            value=np.concatenate([piece.value for piece in pieces]),
+            label=label,
+            width=self._width,
+            bottom=self._height,
+            line=-1,
+        )
+
+    def _sweep(self, strip: Strip) -> None:
+        known = len(self._kin)
+        counters = self._tables.counters
+        counters[boundary.N_LABELS] = known
+        counters[boundary.N_RINGS] = counters[boundary.N_PAIRS] = 0
+        parent = np.arange(known + len(strip.start), dtype=np.int32)
+        self._tables = self._tables._replace(parent=parent)
+        row = 1
+        while row < len(strip.first) - 1:
+            reached = boundary.sweep(row, strip, self._tables)
+            if reached == row:
+                self._make_room(int(strip.first[row + 1] - strip.first[row - 1]) + 2)
+            row = reached
+        self._rings = np.concatenate(
+            [self._rings, self._tables.rings[: counters[boundary.N_RINGS]]]
+        )
+
+    def _make_room(self, n_points: int) -> None:
+        """Doubles every table that may not take what so many lattice points bring."""
+        counters, tables = self._tables.counters, self._tables
+        n_free = len(tables.vertices) - counters[boundary.N_VERTICES] + counters[boundary.N_FREE]
+        n_chains = len(tables.chains) - counters[boundary.N_CHAINS]
+        room = {
+            "vertices": n_free,
+            "chains": n_chains + counters[boundary.N_FREE_CHAINS],
+            "rings": len(tables.rings) - counters[boundary.N_RINGS],
+            "pairs": len(tables.pairs) - counters[boundary.N_PAIRS],
+        }
+        stacks = {"vertices": "free", "chains": "free_chains"}
+        larger = {}
+        for name, left in room.items():
+            if left >= 4 * n_points:
+                continue
+            for one in filter(None, (name, stacks.get(name))):
+                table = getattr(tables, one)
+                larger[one] = np.concatenate(
+                    [
+                        table,
+                        np.empty_like(
+                            table, shape=(max(len(table), 4 * n_points), *table.shape[1:])
+                        ),
+                    ]
+                )
+        self._tables = tables._replace(**larger)
+
+    def _tally(
+        self,
+        strip: Strip,
+        roots: Table,
+        weights: npt.NDArray[np.float64],
+        sums: npt.NDArray[np.float64] | None,
+    ) -> None:
+        """Adds the strip's runs to what is known of their regions."""
+        known, n = len(self._kin), len(roots)
+        numbers = np.zeros((n, 4), np.int64)
+        numbers[:known] = self._numbers
+        numbers[known:, FIRST] = np.iinfo(np.int64).max
+        floats = np.zeros((n, self._floats.shape[1]))
+        floats[:known] = self._floats
+        if sums is None:
+            sums = np.empty((len(strip.start), 0))
+        _add_up(strip, roots, weights, sums, known, numbers, floats)
+        kin = np.arange(n, dtype=np.int32)
+        kin[:known] = self._kin
+        if self._is_diagonal:
+            _join_kin(kin, roots, self._tables.pairs[: self._tables.counters[boundary.N_PAIRS]])
+        else:
+            kin = roots
+        self._numbers, self._floats, self._kin = numbers, floats, kin
+
+    def _give_away(self, roots: Table) -> LatticePolygons:
+        """Takes the complete features out, and numbers what stays anew."""
+        is_root = roots == np.arange(len(roots))
+        kin = _roots(self._kin.astype(np.int32))[roots]
+        is_open = np.zeros(len(roots), np.bool_)
+        below = self._last_label[self._last_label >= 0]
+        is_open[kin[below]] = True
+        stays = is_open[kin]
+        polygons = self._polygons(roots, kin, np.flatnonzero(is_root & ~stays))
+        staying = np.flatnonzero(is_root & stays)
+        place = np.full(len(roots) + 1, -1, np.int64)
+        place[staying] = np.arange(len(staying))
+        place[:-1] = place[roots]
+        self._numbers, self._floats = self._numbers[staying], self._floats[staying]
+        smallest = np.full(len(roots), len(roots), np.int64)
+        smallest[kin[staying][::-1]] = np.arange(len(staying))[::-1]
+        self._kin = smallest[kin[staying]]
+        self._rings[:, boundary.RING_LABEL] = place[self._rings[:, boundary.RING_LABEL]]
+        self._last_label = place[self._last_label].astype(np.int32)
+        chains = self._tables.chains[: self._tables.counters[boundary.N_CHAINS]]
+        chains[:, boundary.LABEL] = place[chains[:, boundary.LABEL]]
+        return polygons
+
+    def _polygons(self, roots: Table, kin: Table, complete: Table) -> LatticePolygons:
+        """The features of complete regions, in the order in which they were completed."""
+        order, feature_of = self._order(kin, complete)
+        rank = np.full(len(roots), -1, np.int64)
+        rank[order] = np.arange(len(order))
+        of_ring = rank[roots[self._rings[:, boundary.RING_LABEL]]]
+        is_complete = of_ring >= 0
+        rings, of_ring = self._rings[is_complete], of_ring[is_complete]
+        self._rings = self._rings[~is_complete]
+        # The outside is the one ring of a region with a negative area.
+        by_region = np.lexsort((rings[:, boundary.RING_AREA], of_ring))
+        rings, of_ring = rings[by_region], of_ring[by_region]
+        x, y, ends, n_rings = self._collect(rings, of_ring, len(order))
+        parts = np.zeros(len(order) + 1, np.int64)
+        np.cumsum(n_rings, out=parts[1:])
+        is_first = np.diff(feature_of, prepend=-1) > 0
+        features = np.append(np.flatnonzero(is_first), len(order))
+        numbers, floats = self._numbers[order], self._floats[order]
+        starts = features[:-1]
+        if len(starts):
+            pixels = np.add.reduceat(numbers[:, PIXELS], starts)
+            sums = np.add.reduceat(floats, starts, axis=0)
+        else:
+            pixels, sums = numbers[:, PIXELS], floats
+        value = numbers[starts, VALUE]
+        return LatticePolygons(x, y, ends, parts, features, value, pixels, sums[:, 0], sums[:, 1:])
+
+    def _order(self, kin: Table, complete: Table) -> tuple[Table, Table]:
+        """Regions in the order of their features' completion, and each one's feature."""
+        group = kin[complete]
+        first, last_row = self._numbers[complete, FIRST], self._numbers[complete, LAST_ROW]
+        group_first = np.full(len(kin), np.iinfo(np.int64).max)
+        np.minimum.at(group_first, group, first)
+        group_last = np.zeros(len(kin), np.int64)
+        np.maximum.at(group_last, group, last_row)
+        order = np.lexsort((first, group_first[group], group_last[group]))
+        group = group[order]
+        return complete[order], np.cumsum(np.diff(group, prepend=-1) != 0) - 1
+
+    def _collect(
+        self, rings: Table, of_ring: Table, n_regions: int
+    ) -> tuple[Table, Table, Table, Table]:
+        """Walks the rings, cuts those that touch themselves, and frees their vertices."""
+        tables = self._tables
+        pairs, of_pair = _pinches(rings, tables.vertices)
+        following = tables.vertices[pairs, boundary.NEXT]
+        tables.vertices[pairs, boundary.NEXT] = following[:, ::-1]
+        first_pair = np.searchsorted(of_pair, np.arange(len(rings) + 1))
+        # Every cut makes one more ring.
+        n_rings = len(rings) + len(pairs)
+        n_vertices = int(rings[:, boundary.RING_LENGTH].sum()) + n_rings
+        x, y = np.empty(n_vertices, np.int32), np.empty(n_vertices, np.int32)
+        ends, per_region = np.zeros(n_rings + 1, np.int64), np.zeros(n_regions, np.int64)
+        starts = rings[:, boundary.RING_START]
+        n_vertices = _walk(starts, of_ring, pairs, first_pair, tables, x, y, ends, per_region)
+        return x[:n_vertices], y[:n_vertices], ends, per_region
+
+
+def _pinches(rings: Table, vertices: Table) -> tuple[Table, Table]:
+    """Where rings touch themselves.
+
+    A region that meets itself in a corner, from two sides, has a ring that passes there twice.
+    Cut there, it becomes two rings that touch in a point, which is what valid polygons have.
+
+    Returns:
+        Pairs of vertices in the same place, P x 2, and the position of each pair's ring.
+    """
+    positions = np.flatnonzero(rings[:, boundary.RING_SADDLES] > 1)
+    counts = rings[positions, boundary.RING_SADDLES]
+    found = np.empty(int(counts.sum()), np.int64)
+    _find_saddles(rings[positions, boundary.RING_START], vertices, found)
+    of_found = np.repeat(positions, counts)
+    x, y = vertices[found, boundary.X], vertices[found, boundary.Y]
+    order = np.lexsort((x, y, of_found))
+    found, of_found, x, y = found[order], of_found[order], x[order], y[order]
+    is_twice = (np.diff(of_found) == 0) & (np.diff(x) == 0) & (np.diff(y) == 0)
+    place = np.flatnonzero(is_twice)
+    return np.stack([found[place], found[place + 1]], axis=1), of_found[place]
+
+
+def _nothing(width: int) -> Runs:
+    """A row beyond the raster."""
+    return Runs(-1, width, np.array([0, 1]), np.zeros(1, np.int32), np.full(1, NOTHING, np.int64))
+
+
+@njit(cache=True, nogil=True)
+def _roots(parent: Table) -> Table:
+    """The smallest member of everyone's set."""
+    roots = np.empty_like(parent)
+    for member in range(len(parent)):
+        roots[member] = find(parent, member)
+    return roots
+
+
+@njit(cache=True, nogil=True)
+def _add_up(
+    strip: Strip,
+    roots: Table,
+    weights: Table,
+    sums: Table,
+    known: int,
+    numbers: Table,
+    floats: Table,
+) -> None:
+    """Adds regions that became one, and the strip's runs, to their roots' numbers."""
+    for region in range(known):
+        root = roots[region]
+        if root != region:
+            numbers[root, PIXELS] += numbers[region, PIXELS]
+            numbers[root, FIRST] = min(numbers[root, FIRST], numbers[region, FIRST])
+            numbers[root, LAST_ROW] = max(numbers[root, LAST_ROW], numbers[region, LAST_ROW])
+            for k in range(floats.shape[1]):
+                floats[root, k] += floats[region, k]
+    offset = strip.first[1]
+    for row in range(1, len(weights) + 1):
+        y = strip.top + row - 1
+        for run in range(strip.first[row], strip.first[row + 1]):
+            if strip.label[run] < 0:
+                continue
+            end = strip.start[run + 1] if run + 1 < strip.first[row + 1] else strip.width
+            length, root = np.int64(end - strip.start[run]), roots[strip.label[run]]
+            numbers[root, VALUE] = strip.value[run]
+            numbers[root, PIXELS] += length
+            numbers[root, FIRST] = min(numbers[root, FIRST], y * strip.width + strip.start[run])
+            numbers[root, LAST_ROW] = y
+            floats[root, 0] += length * weights[row - 1]
+            for k in range(sums.shape[1]):
+                floats[root, 1 + k] += sums[run - offset, k]
+
+
+@njit(cache=True, nogil=True)
+def _join_kin(kin: Table, roots: Table, pairs: Table) -> None:
+    """Makes kin of regions that are one, and of those that touch in a corner."""
+    for region in range(len(kin)):
+        unite(kin, region, roots[region])
+    for k in range(len(pairs)):
+        unite(kin, pairs[k, 0], pairs[k, 1])
+
+
+@njit(cache=True, nogil=True)
+def _find_saddles(starts: Table, vertices: Table, found: Table) -> None:
+    """Lists the saddles of rings in the order in which one meets them."""
+    n = 0
+    for start in starts:
+        vertex = start
+        while True:
+            if vertices[vertex, boundary.FLAGS] & boundary.SADDLE:
+                found[n] = vertex
+                n += 1
+            vertex = vertices[vertex, boundary.NEXT]
+            if vertex == start:
+                break
+
+
+@njit(cache=True, nogil=True)
+def _walk(
+    starts: Table,
+    of_ring: Table,
+    pairs: Table,
+    first_pair: Table,
+    tables: Tables,
+    x: Table,
+    y: Table,
+    ends: Table,
+    per_region: Table,
+) -> int:
+    """Writes rings out and frees their vertices.
+
+    Args:
+        starts: A vertex of each ring, on its outside where it is one.
+        of_ring: The region of each ring.
+        pairs: Where rings were cut: each vertex lies on a ring of its own.
+        first_pair: For each ring its first cut, and at the end the number of cuts.
+        tables: The sweep's state.
+        x: To be filled with columns.
+        y: To be filled with rows.
+        ends: To be filled with the number of vertices up to each ring, from place 1 on.
+        per_region: To be filled with the number of rings of each region.
+
+    Returns:
+        The number of vertices.
+    """
+    vertices, counters = tables.vertices, tables.counters
+    n = n_rings = 0
+    for ring in range(len(starts)):
+        for k in range(2 * first_pair[ring] - 1, 2 * first_pair[ring + 1]):
+            is_cut = k >= 2 * first_pair[ring]
+            start = pairs[k // 2, k % 2] if is_cut else starts[ring]
+            if vertices[start, boundary.FLAGS] & boundary.DONE:
+                continue
+            vertex, begin = start, n
+            while not vertices[vertex, boundary.FLAGS] & boundary.DONE:
+                x[n], y[n] = vertices[vertex, boundary.X], vertices[vertex, boundary.Y]
+                n += 1
+                vertices[vertex, boundary.FLAGS] |= boundary.DONE
+                tables.free[counters[boundary.N_FREE]] = vertex
+                counters[boundary.N_FREE] += 1
+                vertex = vertices[vertex, boundary.NEXT]
+            x[n], y[n] = x[begin], y[begin]
+            n += 1
+            n_rings += 1
+            ends[n_rings] = n
+            per_region[of_ring[ring]] += 1
+    return n
