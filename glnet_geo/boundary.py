@@ -28,21 +28,21 @@ from glnet_geo.runs import NOTHING
 from glnet_geo.union_find import find, unite
 
 X, Y, NEXT, FLAGS = range(4)
-"""Columns of the table of vertices."""
+"""Columns of the table of vertices; those that are free form a list along NEXT."""
 
 SADDLE, FIXED, DONE = 1, 2, 4
 """Flags of a vertex: two sectors of the same class meet in it, and may be one region; it ends an
 arc, so that it stays when arcs are simplified; it has been dealt with."""
 
 HEAD, TAIL, HEAD_SLOT, TAIL_SLOT, AREA, TOP, LENGTH, SADDLES, LABEL, FIXED_COUNT = range(10)
-"""Columns of the table of chains: first and last vertex and the slots (edges) at which they wait;
-twice the signed area, negative round a region's outside; topmost row; counts; the region."""
+"""Columns of the table of chains: first and last vertex and the slots (edges) at which they wait,
+`CLOSED` for a ring; twice the signed area, negative round a region's outside; topmost row; counts;
+the region, -1 if the row is free. Free rows form a list along HEAD."""
 
-RING_START, RING_LABEL, RING_AREA, RING_LENGTH, RING_SADDLES = range(5)
-"""Columns of the table of rings."""
+CLOSED = -1
 
-N_VERTICES, N_FREE, N_CHAINS, N_FREE_CHAINS, N_LABELS, N_RINGS, N_PAIRS, N_FIXED = range(8)
-"""What the counters count."""
+N_VERTICES, FREE_VERTEX, N_FREE_VERTICES, N_CHAINS, FREE_CHAIN, N_FREE_CHAINS, N_LABELS = range(7)
+"""Places of the counters: rows in use or free, the first free one, how many are free; regions."""
 
 Table = npt.NDArray[Any]
 
@@ -52,27 +52,19 @@ class Tables(NamedTuple):
 
     Attributes:
         parent: int32, which regions turned out to be one, see `union_find`.
+        kin: int32, likewise for regions that touch in a corner; empty where nobody asks.
         slots: int64, the chains that end on edges in the current row, those going down (by column,
             0 .. width), those going up (likewise, behind them), and six scratch places.
         vertices: int32, N x 4, see the columns above.
-        free: int32, vertices that can be used again, a stack.
         chains: int64, N x 10, see the columns above.
-        free_chains: int64, chains that can be used again, a stack.
-        rings: int64, N x 5, those that closed, see the columns above.
-        pairs: int64, N x 2, regions of one class that meet in a corner.
-        fixed: int32, vertices that end arcs; empty where nobody asks.
         counters: int64, see the places above.
     """
 
     parent: Table
+    kin: Table
     slots: Table
     vertices: Table
-    free: Table
     chains: Table
-    free_chains: Table
-    rings: Table
-    pairs: Table
-    fixed: Table
     counters: Table
 
 
@@ -102,7 +94,7 @@ class Strip(NamedTuple):
 
 
 class _Corner(NamedTuple):
-    """A lattice point, the pixels `a b` over `c d` round it, their regions, and what they share."""
+    """A lattice point, the pixels `a b` over `c d` round it, and their regions."""
 
     x: int
     y: int
@@ -114,8 +106,6 @@ class _Corner(NamedTuple):
     region_b: int
     region_c: int
     region_d: int
-    flags: int
-    width: int
 
 
 @njit(cache=True, nogil=True)
@@ -123,276 +113,285 @@ def sweep(row: int, strip: Strip, tables: Tables) -> int:
     """Goes on with the sweep, over the lattice row above row `row` of the strip and later ones.
 
     Returns:
-        The row to go on with: behind the last one, or an earlier one where a table is nearly full
-        or `line` was passed.
+        The row to go on with: behind the last one, or an earlier one where a table may be too
+        small for the next row, or `line` was passed.
     """
-    n_rows = len(strip.first) - 1
-    while row < n_rows:
-        if not _has_room(strip.first[row + 1] - strip.first[row - 1] + 2, tables):
-            return row
-        _sweep_row(row, strip, tables)
+    # Unpacked once: numba counts references to an array each time it leaves a tuple.
+    first, start, value, label = strip.first, strip.start, strip.value, strip.label
+    parent, kin, slots = tables.parent, tables.kin, tables.slots
+    vertices, chains, counters = tables.vertices, tables.chains, tables.counters
+    width = strip.width
+    while row < len(first) - 1:
+        i, i_end, j, j_end = first[row - 1], first[row], first[row], first[row + 1]
+        if not has_room(j_end - i + 2, vertices, chains, counters):
+            break
+        y = strip.top + row - 1
+        is_line, is_rim = y == strip.line, y == 0 or y == strip.bottom
+        b = d = NOTHING
+        region_b = region_d = -1
+        x = 0
+        while True:
+            a, region_a, c, region_c = b, region_b, d, region_d
+            if x == width:
+                b = d = NOTHING
+                region_b = region_d = -1
+            else:
+                is_new = i < i_end and start[i] == x
+                if is_new:
+                    b, region_b = value[i], label[i]
+                    i += 1
+                if j < j_end and start[j] == x:
+                    d = value[j]
+                    region_d = _region(d, b, region_b, parent, counters)
+                    label[j] = region_d
+                    j += 1
+                elif is_new and b == d and d != NOTHING:
+                    region_d = unite(parent, region_b, region_d)
+            is_vertical, is_horizontal = a == c and b == d, a == b and c == d
+            if not (is_vertical or is_horizontal) or (is_line and is_vertical and a != b):
+                corner = _Corner(x, y, a, b, c, d, region_a, region_b, region_c, region_d)
+                is_fixed = is_line or (is_rim and (x == 0 or x == width))
+                _meet(corner, is_fixed, width, kin, slots, vertices, chains, counters)
+            if x == width:
+                break
+            x = width
+            if i < i_end:
+                x = start[i]
+            if j < j_end and start[j] < x:
+                x = start[j]
         row += 1
-        if strip.top + row - 2 == strip.line:
+        if is_line:
             break
     return row
 
 
 @njit(cache=True, nogil=True)
-def _has_room(n_points: int, tables: Tables) -> bool:
-    """Whether every table can take what so many lattice points may bring."""
-    counters = tables.counters
-    n_vertices = len(tables.vertices) - counters[N_VERTICES] + counters[N_FREE]
-    n_chains = len(tables.chains) - counters[N_CHAINS] + counters[N_FREE_CHAINS]
-    n_fixed = len(tables.fixed) - counters[N_FIXED] if len(tables.fixed) else 4 * n_points
-    n_rings = len(tables.rings) - counters[N_RINGS]
-    n_pairs = len(tables.pairs) - counters[N_PAIRS]
-    return bool(
-        min(n_vertices, n_fixed) >= 4 * n_points and min(n_chains, n_rings, n_pairs) >= 2 * n_points
-    )
+def has_room(n_points: int, vertices: Table, chains: Table, counters: Table) -> bool:
+    """Whether the tables can take what so many lattice points may bring."""
+    n_vertices = len(vertices) - counters[N_VERTICES] + counters[N_FREE_VERTICES]
+    n_chains = len(chains) - counters[N_CHAINS] + counters[N_FREE_CHAINS]
+    return bool(n_vertices >= 4 * n_points and n_chains >= 2 * n_points)
 
 
-@njit(cache=True, nogil=True)
-def _sweep_row(row: int, strip: Strip, tables: Tables) -> None:
-    """Meets the runs above and below a lattice row from left to right."""
-    first, start, value, label, width = (
-        strip.first,
-        strip.start,
-        strip.value,
-        strip.label,
-        strip.width,
-    )
-    i, i_end, j, j_end = first[row - 1], first[row], first[row], first[row + 1]
-    y = strip.top + row - 1
-    is_line, is_rim = y == strip.line, y == 0 or y == strip.bottom
-    b = d = NOTHING
-    region_b = region_d = -1
-    x = 0
-    while True:
-        a, region_a, c, region_c = b, region_b, d, region_d
-        if x == width:
-            b = d = NOTHING
-            region_b = region_d = -1
-        else:
-            is_new = i < i_end and start[i] == x
-            if is_new:
-                b, region_b = value[i], label[i]
-                i += 1
-            if j < j_end and start[j] == x:
-                d = value[j]
-                region_d = _region(d, b, region_b, tables)
-                label[j] = region_d
-                j += 1
-            elif is_new and b == d and d != NOTHING:
-                region_d = unite(tables.parent, region_b, region_d)
-        is_vertical, is_horizontal = a == c and b == d, a == b and c == d
-        if not (is_vertical or is_horizontal) or (is_line and is_vertical and a != b):
-            degree = (a != b) + (c != d) + (a != c) + (b != d)
-            is_fixed = degree > 2 or is_line or (is_rim and (x == 0 or x == width))
-            corner = _Corner(
-                x,
-                y,
-                a,
-                b,
-                c,
-                d,
-                region_a,
-                region_b,
-                region_c,
-                region_d,
-                FIXED if is_fixed else 0,
-                width,
-            )
-            _meet(corner, degree, tables)
-        if x == width:
-            break
-        x = width
-        if i < i_end:
-            x = start[i]
-        if j < j_end and start[j] < x:
-            x = start[j]
-
-
-@njit(cache=True, nogil=True)
-def _region(value: int, above: int, region_above: int, tables: Tables) -> int:
+@njit(cache=True, nogil=True, forceinline=True)
+def _region(value: int, above: int, region_above: int, parent: Table, counters: Table) -> int:
     """The region of a run that begins here: that of the pixel above, or a new one."""
     if value == NOTHING:
         return -1
     if value == above:
-        return int(find(tables.parent, region_above))
-    tables.counters[N_LABELS] += 1
-    return int(tables.counters[N_LABELS]) - 1
+        return int(find(parent, region_above))
+    counters[N_LABELS] += 1
+    return int(counters[N_LABELS]) - 1
 
 
-@njit(cache=True, nogil=True)
-def _meet(corner: _Corner, degree: int, tables: Tables) -> None:
-    """Adds the vertices of all sectors of a lattice point, and leaves the edges behind it."""
-    a, b, c, d = corner.a, corner.b, corner.c, corner.d
-    down, up = corner.x, corner.width + 1 + corner.x
-    east = 2 * (corner.width + 1)
-    west, new_down, new_up, new_east, new_west = east + 1, east + 2, east + 3, east + 4, east + 5
-    north, south, to_west, to_east = a != b, c != d, a != c, b != d
-    flags_ad = flags_bc = corner.flags
-    if degree == 4 and a == d and a != NOTHING:
-        flags_ad |= SADDLE
-        _add_pair(corner.region_a, corner.region_d, tables)
-    if degree == 4 and b == c and b != NOTHING:
-        flags_bc |= SADDLE
-        _add_pair(corner.region_b, corner.region_c, tables)
-    # A sector begins at an edge, where one comes in, and ends at the next one clockwise.
-    if north and b != NOTHING:
-        way_out = new_east if to_east else (new_down if south else west)
-        is_old = not to_east and not south
-        _add_vertex(corner, flags_bc, corner.region_b, down, True, way_out, is_old, tables)
-    if to_east and d != NOTHING:
-        way_out = new_down if south else (west if to_west else up)
-        _add_vertex(corner, flags_ad, corner.region_d, new_west, False, way_out, not south, tables)
-    if south and c != NOTHING:
-        way_out = west if to_west else (up if north else new_east)
-        is_old = to_west or north
-        _add_vertex(corner, flags_bc, corner.region_c, new_up, False, way_out, is_old, tables)
-    if to_west and a != NOTHING:
-        way_out = up if north else (new_east if to_east else new_down)
-        _add_vertex(corner, flags_ad, corner.region_a, east, True, way_out, north, tables)
-    if south and d != NOTHING:
-        _move(new_down, down, TAIL_SLOT, tables)
-    if south and c != NOTHING:
-        _move(new_up, up, HEAD_SLOT, tables)
-    if to_east and b != NOTHING:
-        _move(new_east, east, TAIL_SLOT, tables)
-    if to_east and d != NOTHING:
-        _move(new_west, west, HEAD_SLOT, tables)
-
-
-@njit(cache=True, nogil=True)
-def _move(slot: int, target: int, column: int, tables: Tables) -> None:
-    """Lets a chain's end wait at another slot."""
-    chain = tables.slots[slot]
-    tables.slots[target] = chain
-    tables.chains[chain, column] = target
-
-
-@njit(cache=True, nogil=True)
-def _add_pair(region: int, other: int, tables: Tables) -> None:
-    row = tables.counters[N_PAIRS]
-    tables.pairs[row, 0], tables.pairs[row, 1] = region, other
-    tables.counters[N_PAIRS] += 1
-
-
-@njit(cache=True, nogil=True)
-def _add_vertex(
+@njit(cache=True, nogil=True, forceinline=True)
+def _meet(
     corner: _Corner,
+    is_fixed: bool,
+    width: int,
+    kin: Table,
+    slots: Table,
+    vertices: Table,
+    chains: Table,
+    counters: Table,
+) -> None:
+    """Adds the vertices of all sectors of a lattice point, and leaves the edges behind it."""
+    x, y, a, b, c, d, region_a, region_b, region_c, region_d = corner
+    north, south, to_west, to_east = a != b, c != d, a != c, b != d
+    degree = north + south + to_west + to_east
+    flags = FIXED if is_fixed or degree > 2 else 0
+    flags_ad = flags | SADDLE if degree == 4 and a == d and a != NOTHING else flags
+    flags_bc = flags | SADDLE if degree == 4 and b == c and b != NOTHING else flags
+    if len(kin) > 0:
+        if flags_ad & SADDLE:
+            unite(kin, region_a, region_d)
+        if flags_bc & SADDLE:
+            unite(kin, region_b, region_c)
+    down, up, east = x, width + 1 + x, 2 * (width + 1)
+    west, new_down, new_up, new_east, new_west = east + 1, east + 2, east + 3, east + 4, east + 5
+    # A sector begins at an edge, where one comes in, and ends at the next one clockwise.
+    for side in range(4):
+        if side == 0:
+            is_there, flag, region = north and b != NOTHING, flags_bc, region_b
+            way_in, is_old_in, is_old_out = down, True, not to_east and not south
+            way_out = new_east if to_east else (new_down if south else west)
+        elif side == 1:
+            is_there, flag, region = to_east and d != NOTHING, flags_ad, region_d
+            way_in, is_old_in, is_old_out = new_west, False, not south
+            way_out = new_down if south else (west if to_west else up)
+        elif side == 2:
+            is_there, flag, region = south and c != NOTHING, flags_bc, region_c
+            way_in, is_old_in, is_old_out = new_up, False, to_west or north
+            way_out = west if to_west else (up if north else new_east)
+        else:
+            is_there, flag, region = to_west and a != NOTHING, flags_ad, region_a
+            way_in, is_old_in, is_old_out = east, True, north
+            way_out = up if north else (new_east if to_east else new_down)
+        if is_there:
+            vertex = _new_vertex(x, y, flag, vertices, counters)
+            if not is_old_in and not is_old_out:
+                _begin_chain(vertex, y, flag, region, way_in, way_out, slots, chains, counters)
+            else:
+                _add_vertex(
+                    vertex,
+                    flag,
+                    way_in if is_old_in else -1,
+                    way_out if is_old_out else -1,
+                    way_out if is_old_in else way_in,
+                    slots,
+                    vertices,
+                    chains,
+                    counters,
+                )
+    if south and d != NOTHING:
+        _move(new_down, down, TAIL_SLOT, slots, chains)
+    if south and c != NOTHING:
+        _move(new_up, up, HEAD_SLOT, slots, chains)
+    if to_east and b != NOTHING:
+        _move(new_east, east, TAIL_SLOT, slots, chains)
+    if to_east and d != NOTHING:
+        _move(new_west, west, HEAD_SLOT, slots, chains)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _move(slot: int, target: int, column: int, slots: Table, chains: Table) -> None:
+    """Lets a chain's end wait at another slot."""
+    chain = slots[slot]
+    slots[target] = chain
+    chains[chain, column] = target
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _new_vertex(x: int, y: int, flags: int, vertices: Table, counters: Table) -> int:
+    if counters[N_FREE_VERTICES] > 0:
+        vertex = counters[FREE_VERTEX]
+        counters[FREE_VERTEX] = vertices[vertex, NEXT]
+        counters[N_FREE_VERTICES] -= 1
+    else:
+        vertex = counters[N_VERTICES]
+        counters[N_VERTICES] += 1
+    vertices[vertex, X], vertices[vertex, Y] = x, y
+    vertices[vertex, NEXT], vertices[vertex, FLAGS] = -1, flags
+    return int(vertex)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def free_vertex(vertex: int, vertices: Table, counters: Table) -> None:
+    """Makes a vertex one that can be used again."""
+    vertices[vertex, NEXT], vertices[vertex, FLAGS] = counters[FREE_VERTEX], DONE
+    counters[FREE_VERTEX] = vertex
+    counters[N_FREE_VERTICES] += 1
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def free_chain(chain: int, chains: Table, counters: Table) -> None:
+    """Makes a chain's row one that can be used again."""
+    chains[chain, LABEL] = -1
+    chains[chain, HEAD] = counters[FREE_CHAIN]
+    counters[FREE_CHAIN] = chain
+    counters[N_FREE_CHAINS] += 1
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _begin_chain(
+    vertex: int,
+    y: int,
     flags: int,
     region: int,
     way_in: int,
-    is_old_in: bool,
     way_out: int,
-    is_old_out: bool,
-    tables: Tables,
+    slots: Table,
+    chains: Table,
+    counters: Table,
 ) -> None:
-    """Adds the vertex of one sector, and joins it to the chains on its two edges.
+    """Begins a chain with a vertex both of whose edges lie ahead of the sweep."""
+    if counters[N_FREE_CHAINS] > 0:
+        chain = counters[FREE_CHAIN]
+        counters[FREE_CHAIN] = chains[chain, HEAD]
+        counters[N_FREE_CHAINS] -= 1
+    else:
+        chain = counters[N_CHAINS]
+        counters[N_CHAINS] += 1
+    chains[chain, HEAD] = chains[chain, TAIL] = vertex
+    chains[chain, HEAD_SLOT], chains[chain, TAIL_SLOT] = way_in, way_out
+    chains[chain, AREA], chains[chain, TOP], chains[chain, LENGTH] = 0, y, 1
+    chains[chain, SADDLES], chains[chain, LABEL] = flags & SADDLE, region
+    chains[chain, FIXED_COUNT] = (flags & FIXED) // FIXED
+    slots[way_in] = slots[way_out] = chain
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _add_vertex(
+    vertex: int,
+    flags: int,
+    old_in: int,
+    old_out: int,
+    new: int,
+    slots: Table,
+    vertices: Table,
+    chains: Table,
+    counters: Table,
+) -> None:
+    """Joins a vertex to the chains on the edges that the sweep came over already.
 
     Args:
-        corner: The lattice point.
-        flags: The vertex's flags.
-        region: Region of the sector.
-        way_in: Slot of the edge on which one arrives.
-        is_old_in: Whether the sweep came over that edge already, so that a chain waits there.
-        way_out: Slot of the edge on which one leaves.
-        is_old_out: Likewise.
-        tables: The state.
+        vertex: The vertex.
+        flags: Its flags.
+        old_in: Slot of the chain that ends in it; -1 where one arrives from ahead of the sweep.
+        old_out: Slot of the chain that begins behind it; -1 where one leaves ahead of the sweep.
+        new: Slot of the edge ahead of the sweep, if only one edge lies behind it.
+        slots: This and the rest as in `Tables`.
+        vertices: The vertices.
+        chains: The chains.
+        counters: The counters.
     """
-    slots, vertices, chains = tables.slots, tables.vertices, tables.chains
-    vertex = _new_vertex(corner.x, corner.y, flags, tables)
-    if not is_old_in and not is_old_out:
-        chain = _new_chain(vertex, corner.y, flags, region, tables)
-        chains[chain, HEAD_SLOT], chains[chain, TAIL_SLOT] = way_in, way_out
-        slots[way_in] = slots[way_out] = chain
-        return
-    chain = slots[way_in] if is_old_in else slots[way_out]
-    row = chains[chain]
-    row[LENGTH] += 1
-    row[SADDLES] += flags & SADDLE
-    row[FIXED_COUNT] += (flags & FIXED) // FIXED
-    if is_old_in:
-        row[AREA] += _join(row[TAIL], vertex, vertices)
-        row[TAIL], row[TAIL_SLOT] = vertex, way_out
-        slots[way_out] = slots[way_out] if is_old_out else chain
+    chain = slots[old_in] if old_in >= 0 else slots[old_out]
+    chains[chain, LENGTH] += 1
+    chains[chain, SADDLES] += flags & SADDLE
+    chains[chain, FIXED_COUNT] += (flags & FIXED) // FIXED
+    if old_in >= 0:
+        chains[chain, AREA] += _link(chains[chain, TAIL], vertex, vertices)
+        chains[chain, TAIL] = vertex
+        if old_out < 0:
+            chains[chain, TAIL_SLOT] = new
+            slots[new] = chain
+        else:
+            _join(chain, slots[old_out], vertex, slots, vertices, chains, counters)
     else:
-        row[AREA] += _join(vertex, row[HEAD], vertices)
-        row[HEAD], row[HEAD_SLOT] = vertex, way_in
-        slots[way_in] = chain
-    if is_old_in and is_old_out:
-        _close_or_append(chain, slots[way_out], vertex, tables)
+        chains[chain, AREA] += _link(vertex, chains[chain, HEAD], vertices)
+        chains[chain, HEAD], chains[chain, HEAD_SLOT] = vertex, new
+        slots[new] = chain
 
 
-@njit(cache=True, nogil=True)
-def _join(vertex: int, following: int, vertices: Table) -> int:
+@njit(cache=True, nogil=True, forceinline=True)
+def _link(vertex: int, following: int, vertices: Table) -> int:
     """Links two vertices; twice the area of the triangle that they make with the origin."""
     vertices[vertex, NEXT] = following
     x, y = np.int64(vertices[vertex, X]), np.int64(vertices[vertex, Y])
     return int(x * vertices[following, Y] - y * vertices[following, X])
 
 
-@njit(cache=True, nogil=True)
-def _close_or_append(chain: int, ahead: int, vertex: int, tables: Tables) -> None:
+@njit(cache=True, nogil=True, forceinline=True)
+def _join(
+    chain: int,
+    ahead: int,
+    vertex: int,
+    slots: Table,
+    vertices: Table,
+    chains: Table,
+    counters: Table,
+) -> None:
     """Joins a chain that ends in `vertex` to the one ahead of it, which may be itself: a ring."""
-    row, other = tables.chains[chain], tables.chains[ahead]
-    row[AREA] += _join(vertex, other[HEAD], tables.vertices)
-    if chain != ahead:
-        row[TAIL], row[TAIL_SLOT] = other[TAIL], other[TAIL_SLOT]
-        tables.slots[row[TAIL_SLOT]] = chain
-        row[TOP] = min(row[TOP], other[TOP])
-        for column in (AREA, LENGTH, SADDLES, FIXED_COUNT):
-            row[column] += other[column]
-    else:
-        if row[FIXED_COUNT] == 0:
+    chains[chain, AREA] += _link(vertex, chains[ahead, HEAD], vertices)
+    if chain == ahead:
+        chains[chain, HEAD_SLOT] = chains[chain, TAIL_SLOT] = CLOSED
+        if chains[chain, FIXED_COUNT] == 0:
             # An island in one region: both sides find the same place for their arc to begin at.
-            tables.vertices[vertex, FLAGS] |= FIXED
-            _note_fixed(vertex, tables)
-        ring = tables.rings[tables.counters[N_RINGS]]
-        tables.counters[N_RINGS] += 1
-        ring[RING_START], ring[RING_LABEL], ring[RING_AREA] = vertex, row[LABEL], row[AREA]
-        ring[RING_LENGTH], ring[RING_SADDLES] = row[LENGTH], row[SADDLES]
-    tables.chains[ahead, LABEL] = -1
-    tables.free_chains[tables.counters[N_FREE_CHAINS]] = ahead
-    tables.counters[N_FREE_CHAINS] += 1
-
-
-@njit(cache=True, nogil=True)
-def _new_vertex(x: int, y: int, flags: int, tables: Tables) -> int:
-    counters, vertices = tables.counters, tables.vertices
-    if counters[N_FREE] > 0:
-        counters[N_FREE] -= 1
-        vertex = np.int64(tables.free[counters[N_FREE]])
-    else:
-        vertex = counters[N_VERTICES]
-        counters[N_VERTICES] += 1
-    vertices[vertex, X], vertices[vertex, Y] = x, y
-    vertices[vertex, NEXT], vertices[vertex, FLAGS] = -1, flags
-    if flags & FIXED:
-        _note_fixed(vertex, tables)
-    return int(vertex)
-
-
-@njit(cache=True, nogil=True)
-def _note_fixed(vertex: int, tables: Tables) -> None:
-    if len(tables.fixed) > 0:
-        tables.fixed[tables.counters[N_FIXED]] = vertex
-        tables.counters[N_FIXED] += 1
-
-
-@njit(cache=True, nogil=True)
-def _new_chain(vertex: int, y: int, flags: int, region: int, tables: Tables) -> int:
-    counters = tables.counters
-    if counters[N_FREE_CHAINS] > 0:
-        counters[N_FREE_CHAINS] -= 1
-        chain = tables.free_chains[counters[N_FREE_CHAINS]]
-    else:
-        chain = counters[N_CHAINS]
-        counters[N_CHAINS] += 1
-    row = tables.chains[chain]
-    row[HEAD] = row[TAIL] = vertex
-    row[AREA], row[TOP], row[LENGTH], row[LABEL] = 0, y, 1, region
-    row[SADDLES] = flags & SADDLE
-    row[FIXED_COUNT] = (flags & FIXED) // FIXED
-    return int(chain)
+            vertices[vertex, FLAGS] |= FIXED
+        return
+    chains[chain, TAIL], chains[chain, TAIL_SLOT] = chains[ahead, TAIL], chains[ahead, TAIL_SLOT]
+    slots[chains[chain, TAIL_SLOT]] = chain
+    chains[chain, TOP] = min(chains[chain, TOP], chains[ahead, TOP])
+    for column in (AREA, LENGTH, SADDLES, FIXED_COUNT):
+        chains[chain, column] += chains[ahead, column]
+    free_chain(ahead, chains, counters)

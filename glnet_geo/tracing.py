@@ -6,7 +6,6 @@ Everything here counts in pixels: vertices are lattice points (x column, y row),
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -77,19 +76,14 @@ class Tracer:
         # Regions that are not given away yet; kin is the smallest one of the same feature.
         self._numbers = np.empty((0, 4), np.int64)
         self._floats = np.empty((0, 1 + n_sums))
-        self._kin = np.empty(0, np.int64)
-        self._rings = np.empty((0, 5), np.int64)
+        self._kin = np.empty(0, np.int32)
         self._tables = Tables(
             parent=np.empty(0, np.int32),
+            kin=np.empty(0, np.int32),
             slots=np.full(2 * (width + 1) + 6, -1, np.int64),
             vertices=np.empty((1 << 14, 4), np.int32),
-            free=np.empty(1 << 14, np.int32),
             chains=np.full((1 << 12, 10), -1, np.int64),
-            free_chains=np.empty(1 << 12, np.int64),
-            rings=np.empty((1 << 12, 5), np.int64),
-            pairs=np.empty((1 << 12, 2), np.int64),
-            fixed=np.empty(0, np.int32),
-            counters=np.zeros(8, np.int64),
+            counters=np.zeros(7, np.int64),
         )
 
     def push(
@@ -127,6 +121,10 @@ class Tracer:
             self._last = _nothing(self._width)
         return self._give_away(roots)
 
+    @property
+    def _chains(self) -> Table:
+        return self._tables.chains[: self._tables.counters[boundary.N_CHAINS]]
+
     def _strip(self, runs: Runs) -> Strip:
         """The rows behind the last one of the strip before, and before nothing after the last."""
         pieces = [self._last, runs]
@@ -150,48 +148,29 @@ class Tracer:
 
     def _sweep(self, strip: Strip) -> None:
         known = len(self._kin)
-        counters = self._tables.counters
-        counters[boundary.N_LABELS] = known
-        counters[boundary.N_RINGS] = counters[boundary.N_PAIRS] = 0
+        self._tables.counters[boundary.N_LABELS] = known
         parent = np.arange(known + len(strip.start), dtype=np.int32)
-        self._tables = self._tables._replace(parent=parent)
+        kin = parent.copy() if self._is_diagonal else parent[:0]
+        kin[:known] = self._kin[: len(kin)]
+        self._tables = self._tables._replace(parent=parent, kin=kin)
         row = 1
         while row < len(strip.first) - 1:
             reached = boundary.sweep(row, strip, self._tables)
             if reached == row:
                 self._make_room(int(strip.first[row + 1] - strip.first[row - 1]) + 2)
             row = reached
-        self._rings = np.concatenate(
-            [self._rings, self._tables.rings[: counters[boundary.N_RINGS]]]
-        )
 
     def _make_room(self, n_points: int) -> None:
-        """Doubles every table that may not take what so many lattice points bring."""
-        counters, tables = self._tables.counters, self._tables
-        n_free = len(tables.vertices) - counters[boundary.N_VERTICES] + counters[boundary.N_FREE]
-        n_chains = len(tables.chains) - counters[boundary.N_CHAINS]
-        room = {
-            "vertices": n_free,
-            "chains": n_chains + counters[boundary.N_FREE_CHAINS],
-            "rings": len(tables.rings) - counters[boundary.N_RINGS],
-            "pairs": len(tables.pairs) - counters[boundary.N_PAIRS],
-        }
-        stacks = {"vertices": "free", "chains": "free_chains"}
-        larger = {}
-        for name, left in room.items():
-            if left >= 4 * n_points:
-                continue
-            for one in filter(None, (name, stacks.get(name))):
-                table = getattr(tables, one)
-                larger[one] = np.concatenate(
-                    [
-                        table,
-                        np.empty_like(
-                            table, shape=(max(len(table), 4 * n_points), *table.shape[1:])
-                        ),
-                    ]
-                )
-        self._tables = tables._replace(**larger)
+        """Enlarges the tables, such that so many lattice points fit in."""
+        counters = self._tables.counters
+        vertices, chains = self._tables.vertices, self._tables.chains
+        free = counters[[boundary.N_FREE_VERTICES, boundary.N_FREE_CHAINS]]
+        used = counters[[boundary.N_VERTICES, boundary.N_CHAINS]] - free
+        if used[0] + 4 * n_points > len(vertices):
+            vertices = _enlarged(vertices, 4 * n_points)
+        if used[1] + 2 * n_points > len(chains):
+            chains = _enlarged(chains, 2 * n_points)
+        self._tables = self._tables._replace(vertices=vertices, chains=chains)
 
     def _tally(
         self,
@@ -210,18 +189,16 @@ class Tracer:
         if sums is None:
             sums = np.empty((len(strip.start), 0))
         _add_up(strip, roots, weights, sums, known, numbers, floats)
-        kin = np.arange(n, dtype=np.int32)
-        kin[:known] = self._kin
+        self._numbers, self._floats = numbers, floats
+        self._kin = roots
         if self._is_diagonal:
-            _join_kin(kin, roots, self._tables.pairs[: self._tables.counters[boundary.N_PAIRS]])
-        else:
-            kin = roots
-        self._numbers, self._floats, self._kin = numbers, floats, kin
+            _join_kin(self._tables.kin, roots)
+            self._kin = self._tables.kin[:n]
 
     def _give_away(self, roots: Table) -> LatticePolygons:
         """Takes the complete features out, and numbers what stays anew."""
         is_root = roots == np.arange(len(roots))
-        kin = _roots(self._kin.astype(np.int32))[roots]
+        kin = _roots(self._kin)[roots]
         is_open = np.zeros(len(roots), np.bool_)
         below = self._last_label[self._last_label >= 0]
         is_open[kin[below]] = True
@@ -232,13 +209,11 @@ class Tracer:
         place[staying] = np.arange(len(staying))
         place[:-1] = place[roots]
         self._numbers, self._floats = self._numbers[staying], self._floats[staying]
-        smallest = np.full(len(roots), len(roots), np.int64)
+        smallest = np.empty(len(roots), np.int32)
         smallest[kin[staying][::-1]] = np.arange(len(staying))[::-1]
         self._kin = smallest[kin[staying]]
-        self._rings[:, boundary.RING_LABEL] = place[self._rings[:, boundary.RING_LABEL]]
         self._last_label = place[self._last_label].astype(np.int32)
-        chains = self._tables.chains[: self._tables.counters[boundary.N_CHAINS]]
-        chains[:, boundary.LABEL] = place[chains[:, boundary.LABEL]]
+        self._chains[:, boundary.LABEL] = place[self._chains[:, boundary.LABEL]]
         return polygons
 
     def _polygons(self, roots: Table, kin: Table, complete: Table) -> LatticePolygons:
@@ -246,12 +221,11 @@ class Tracer:
         order, feature_of = self._order(kin, complete)
         rank = np.full(len(roots), -1, np.int64)
         rank[order] = np.arange(len(order))
-        of_ring = rank[roots[self._rings[:, boundary.RING_LABEL]]]
-        is_complete = of_ring >= 0
-        rings, of_ring = self._rings[is_complete], of_ring[is_complete]
-        self._rings = self._rings[~is_complete]
+        label = self._chains[:, boundary.LABEL]
+        rings = np.flatnonzero((label >= 0) & (rank[roots[label]] >= 0))
+        of_ring = rank[roots[label[rings]]]
         # The outside is the one ring of a region with a negative area.
-        by_region = np.lexsort((rings[:, boundary.RING_AREA], of_ring))
+        by_region = np.lexsort((self._chains[rings, boundary.AREA], of_ring))
         rings, of_ring = rings[by_region], of_ring[by_region]
         x, y, ends, n_rings = self._collect(rings, of_ring, len(order))
         parts = np.zeros(len(order) + 1, np.int64)
@@ -285,18 +259,18 @@ class Tracer:
     ) -> tuple[Table, Table, Table, Table]:
         """Walks the rings, cuts those that touch themselves, and frees their vertices."""
         tables = self._tables
-        pairs, of_pair = _pinches(rings, tables.vertices)
+        chains = self._chains[rings]
+        pairs, of_pair = _pinches(chains, tables.vertices)
         following = tables.vertices[pairs, boundary.NEXT]
         tables.vertices[pairs, boundary.NEXT] = following[:, ::-1]
         first_pair = np.searchsorted(of_pair, np.arange(len(rings) + 1))
         # Every cut makes one more ring.
         n_rings = len(rings) + len(pairs)
-        n_vertices = int(rings[:, boundary.RING_LENGTH].sum()) + n_rings
+        n_vertices = int(chains[:, boundary.LENGTH].sum()) + n_rings
         x, y = np.empty(n_vertices, np.int32), np.empty(n_vertices, np.int32)
         ends, per_region = np.zeros(n_rings + 1, np.int64), np.zeros(n_regions, np.int64)
-        starts = rings[:, boundary.RING_START]
-        n_vertices = _walk(starts, of_ring, pairs, first_pair, tables, x, y, ends, per_region)
-        return x[:n_vertices], y[:n_vertices], ends, per_region
+        _walk(rings, of_ring, pairs, first_pair, tables, x, y, ends, per_region)
+        return x[: ends[-1]], y[: ends[-1]], ends, per_region
 
 
 def _pinches(rings: Table, vertices: Table) -> tuple[Table, Table]:
@@ -308,10 +282,10 @@ def _pinches(rings: Table, vertices: Table) -> tuple[Table, Table]:
     Returns:
         Pairs of vertices in the same place, P x 2, and the position of each pair's ring.
     """
-    positions = np.flatnonzero(rings[:, boundary.RING_SADDLES] > 1)
-    counts = rings[positions, boundary.RING_SADDLES]
+    positions = np.flatnonzero(rings[:, boundary.SADDLES] > 1)
+    counts = rings[positions, boundary.SADDLES]
     found = np.empty(int(counts.sum()), np.int64)
-    _find_saddles(rings[positions, boundary.RING_START], vertices, found)
+    _find_saddles(rings[positions, boundary.TAIL], vertices, found)
     of_found = np.repeat(positions, counts)
     x, y = vertices[found, boundary.X], vertices[found, boundary.Y]
     order = np.lexsort((x, y, of_found))
@@ -319,6 +293,13 @@ def _pinches(rings: Table, vertices: Table) -> tuple[Table, Table]:
     is_twice = (np.diff(of_found) == 0) & (np.diff(x) == 0) & (np.diff(y) == 0)
     place = np.flatnonzero(is_twice)
     return np.stack([found[place], found[place + 1]], axis=1), of_found[place]
+
+
+def _enlarged(table: Table, more: int) -> Table:
+    """A table with at least so many more rows, and twice as many."""
+    longer = np.full((len(table) + max(len(table), more), table.shape[1]), -1, table.dtype)
+    longer[: len(table)] = table
+    return longer
 
 
 def _nothing(width: int) -> Runs:
@@ -372,12 +353,10 @@ def _add_up(
 
 
 @njit(cache=True, nogil=True)
-def _join_kin(kin: Table, roots: Table, pairs: Table) -> None:
-    """Makes kin of regions that are one, and of those that touch in a corner."""
-    for region in range(len(kin)):
+def _join_kin(kin: Table, roots: Table) -> None:
+    """Makes kin of regions that are one."""
+    for region in range(len(roots)):
         unite(kin, region, roots[region])
-    for k in range(len(pairs)):
-        unite(kin, pairs[k, 0], pairs[k, 1])
 
 
 @njit(cache=True, nogil=True)
@@ -397,7 +376,7 @@ def _find_saddles(starts: Table, vertices: Table, found: Table) -> None:
 
 @njit(cache=True, nogil=True)
 def _walk(
-    starts: Table,
+    rings: Table,
     of_ring: Table,
     pairs: Table,
     first_pair: Table,
@@ -406,11 +385,11 @@ def _walk(
     y: Table,
     ends: Table,
     per_region: Table,
-) -> int:
-    """Writes rings out and frees their vertices.
+) -> None:
+    """Writes rings out and frees them.
 
     Args:
-        starts: A vertex of each ring, on its outside where it is one.
+        rings: The rings' chains, whose tails, where the sweep closed them, are on their outside.
         of_ring: The region of each ring.
         pairs: Where rings were cut: each vertex lies on a ring of its own.
         first_pair: For each ring its first cut, and at the end the number of cuts.
@@ -419,29 +398,24 @@ def _walk(
         y: To be filled with rows.
         ends: To be filled with the number of vertices up to each ring, from place 1 on.
         per_region: To be filled with the number of rings of each region.
-
-    Returns:
-        The number of vertices.
     """
-    vertices, counters = tables.vertices, tables.counters
+    vertices, chains, counters = tables.vertices, tables.chains, tables.counters
     n = n_rings = 0
-    for ring in range(len(starts)):
+    for ring in range(len(rings)):
         for k in range(2 * first_pair[ring] - 1, 2 * first_pair[ring + 1]):
             is_cut = k >= 2 * first_pair[ring]
-            start = pairs[k // 2, k % 2] if is_cut else starts[ring]
-            if vertices[start, boundary.FLAGS] & boundary.DONE:
-                continue
-            vertex, begin = start, n
+            vertex = pairs[k // 2, k % 2] if is_cut else chains[rings[ring], boundary.TAIL]
+            begin = n
             while not vertices[vertex, boundary.FLAGS] & boundary.DONE:
                 x[n], y[n] = vertices[vertex, boundary.X], vertices[vertex, boundary.Y]
                 n += 1
-                vertices[vertex, boundary.FLAGS] |= boundary.DONE
-                tables.free[counters[boundary.N_FREE]] = vertex
-                counters[boundary.N_FREE] += 1
-                vertex = vertices[vertex, boundary.NEXT]
-            x[n], y[n] = x[begin], y[begin]
-            n += 1
-            n_rings += 1
-            ends[n_rings] = n
-            per_region[of_ring[ring]] += 1
-    return n
+                following = vertices[vertex, boundary.NEXT]
+                boundary.free_vertex(vertex, vertices, counters)
+                vertex = following
+            if n > begin:
+                x[n], y[n] = x[begin], y[begin]
+                n += 1
+                n_rings += 1
+                ends[n_rings] = n
+                per_region[of_ring[ring]] += 1
+        boundary.free_chain(rings[ring], chains, counters)
