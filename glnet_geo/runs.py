@@ -59,6 +59,14 @@ class Runs:
             value[~valid.ravel()[places]] = NOTHING
         return cls(top, width, first, (places % width).astype(np.int32), value)
 
+    def rows(self, rows: slice) -> Runs:
+        """Some of the rows."""
+        first = self.first[rows.start : rows.stop + 1]
+        here = slice(first[0], first[-1])
+        return Runs(
+            self.top + rows.start, self.width, first - first[0], self.start[here], self.value[here]
+        )
+
     def to_array(self) -> npt.NDArray[np.int64]:
         """The rows as an array, H x W."""
         places = self.start + np.repeat(np.arange(self.height), np.diff(self.first)) * self.width

@@ -5,7 +5,9 @@ Everything here counts in pixels: vertices are lattice points (x column, y row),
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +16,10 @@ from numba import njit
 from glnet_geo import boundary
 from glnet_geo.boundary import Strip, Table, Tables
 from glnet_geo.runs import NOTHING, Runs
+from glnet_geo.simplifying import simplify
 from glnet_geo.union_find import find, unite
 
+_BAND = 2048  # rows whose arcs are simplified together
 VALUE, PIXELS, FIRST, LAST_ROW = range(4)
 """Columns of what is known of a region: class id, pixels, first pixel in raster order, last row."""
 
@@ -65,9 +69,19 @@ class Tracer:
         width: Columns of the raster.
         connectivity: 4, or 8 to make one feature of parts that touch in corners.
         n_sums: How many quantities are summed over each polygon.
+        tolerance: In pixels, see `simplifying`; 0 leaves the borders as they are. Simplified
+            borders keep a vertex where they cross every 2048th row, so that memory is bounded.
     """
 
-    def __init__(self, height: int, width: int, connectivity: int = 4, n_sums: int = 0) -> None:
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        connectivity: int = 4,
+        n_sums: int = 0,
+        tolerance: float = 0.0,
+    ) -> None:
+        self._tolerance = tolerance
         self._height, self._width = height, width
         self._is_diagonal = connectivity == 8
         self._row = 0
@@ -91,7 +105,7 @@ class Tracer:
         runs: Runs,
         weights: npt.NDArray[np.float64],
         sums: npt.NDArray[np.float64] | None = None,
-    ) -> LatticePolygons:
+    ) -> Iterator[LatticePolygons]:
         """Takes the next rows and gives away the polygons that they complete.
 
         Args:
@@ -101,29 +115,55 @@ class Tracer:
         """
         if runs.top != self._row:
             raise ValueError(f"row {runs.top} came after row {self._row - 1}")
+        if sums is None:
+            sums = np.empty((len(runs.start), 0))
+        end = runs.top + runs.height
+        cuts = [runs.top, *range((runs.top // _BAND + 1) * _BAND, end, _BAND), end]
+        for top, bottom in pairwise(cuts):
+            rows = slice(top - runs.top, bottom - runs.top)
+            here = slice(runs.first[rows.start], runs.first[rows.stop])
+            roots = self._take(runs.rows(rows), weights[rows], sums[here])
+            is_due = not self._tolerance or bottom % _BAND == 0 or bottom == self._height
+            if is_due and self._tolerance:
+                self._simplify(bottom)
+            polygons = self._give_away(roots, is_due)
+            if is_due:
+                yield polygons
+
+    def _take(
+        self, runs: Runs, weights: npt.NDArray[np.float64], sums: npt.NDArray[np.float64]
+    ) -> Table:
+        """Sweeps rows of one band; the regions that the known ones belong to."""
         self._row += runs.height
         strip = self._strip(runs)
         self._sweep(strip)
-        roots = _roots(self._tables.parent)[: self._tables.counters[boundary.N_LABELS]]
+        roots = _roots(self._tables.parent[: self._tables.counters[boundary.N_LABELS]])
         self._tally(strip, roots, weights, sums)
-        last = strip.label[strip.first[-2] :]
-        self._last_label = last
+        last = slice(strip.first[-2], strip.first[-1])
+        self._last_label = strip.label[last]
         self._last = Runs(
             self._row - 1,
             self._width,
-            np.array([0, len(last)]),
-            strip.start[strip.first[-2] :],
-            strip.value[strip.first[-2] :],
+            np.array([0, last.stop - last.start]),
+            strip.start[last],
+            strip.value[last],
         )
-        if self._row == self._height:
-            # Nothing lies below the raster: what is open closes.
-            self._last_label = np.full(1, -1, np.int32)
-            self._last = _nothing(self._width)
-        return self._give_away(roots)
+        return roots
 
     @property
     def _chains(self) -> Table:
         return self._tables.chains[: self._tables.counters[boundary.N_CHAINS]]
+
+    def _simplify(self, bottom: int) -> None:
+        """Simplifies the arcs of the band that ends above row `bottom`."""
+        top = max((bottom - 1) // _BAND * _BAND - 1, 0)
+        last = self._height if bottom == self._height else self._line
+        simplify(self._tables, top, last, self._width, self._tolerance)
+
+    @property
+    def _line(self) -> int:
+        """The lattice row at which the band ends that was last swept; -1 where there are none."""
+        return -(-self._row // _BAND) * _BAND - 1 if self._tolerance else -1
 
     def _strip(self, runs: Runs) -> Strip:
         """The rows behind the last one of the strip before, and before nothing after the last."""
@@ -143,7 +183,7 @@ class Tracer:
             label=label,
             width=self._width,
             bottom=self._height,
-            line=-1,
+            line=self._line,
         )
 
     def _sweep(self, strip: Strip) -> None:
@@ -177,7 +217,7 @@ class Tracer:
         strip: Strip,
         roots: Table,
         weights: npt.NDArray[np.float64],
-        sums: npt.NDArray[np.float64] | None,
+        sums: npt.NDArray[np.float64],
     ) -> None:
         """Adds the strip's runs to what is known of their regions."""
         known, n = len(self._kin), len(roots)
@@ -186,8 +226,6 @@ class Tracer:
         numbers[known:, FIRST] = np.iinfo(np.int64).max
         floats = np.zeros((n, self._floats.shape[1]))
         floats[:known] = self._floats
-        if sums is None:
-            sums = np.empty((len(strip.start), 0))
         _add_up(strip, roots, weights, sums, known, numbers, floats)
         self._numbers, self._floats = numbers, floats
         self._kin = roots
@@ -195,14 +233,14 @@ class Tracer:
             _join_kin(self._tables.kin, roots)
             self._kin = self._tables.kin[:n]
 
-    def _give_away(self, roots: Table) -> LatticePolygons:
-        """Takes the complete features out, and numbers what stays anew."""
+    def _give_away(self, roots: Table, is_due: bool) -> LatticePolygons:
+        """Takes the complete features out if they are due, and numbers what stays anew."""
         is_root = roots == np.arange(len(roots))
         kin = _roots(self._kin)[roots]
         is_open = np.zeros(len(roots), np.bool_)
         below = self._last_label[self._last_label >= 0]
         is_open[kin[below]] = True
-        stays = is_open[kin]
+        stays = is_open[kin] | (not is_due)
         polygons = self._polygons(roots, kin, np.flatnonzero(is_root & ~stays))
         staying = np.flatnonzero(is_root & stays)
         place = np.full(len(roots) + 1, -1, np.int64)
