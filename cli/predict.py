@@ -125,7 +125,10 @@ def describe(summary: MapSummary) -> str:
     megapixels = grid.height * grid.width / 1e6
     peak = f", peak {summary.peak_bytes / 1e9:.1f} GB" if summary.peak_bytes else ""
     speed = f"{summary.seconds:.1f} s ({summary.megapixels_per_second:.2g} Mpx/s)"
-    return "\n".join([*lines, *_class_lines(summary), f"  {megapixels:.1f} Mpx in {speed}{peak}"])
+    lines += _class_lines(summary)
+    if summary.areas_m2 is not None and not summary.area_rule.startswith("planar"):
+        lines.append(f"  areas: {summary.area_rule}")
+    return "\n".join([*lines, f"  {megapixels:.1f} Mpx in {speed}{peak}"])
 
 
 def _class_lines(summary: MapSummary) -> Iterator[str]:

@@ -79,7 +79,8 @@ class Grid:
         crs: The coordinate reference system, as WKT2 where it was read from a file; None where
             there is none.
         pixel_area_m2: Area of a pixel on the ground in square metres; None without a CRS. The mean
-            over the grid where a pixel's area depends on its place.
+            over the grid where a pixel's area depends on its place: good for the GSD, while areas
+            of anything come from `georeference.ground_of`.
     """
 
     height: int
@@ -127,7 +128,7 @@ class Grid:
         identifier = re.search(r'ID\["([^"]+)",(\d+)\]\]$', self.crs)
         if identifier:
             return ":".join(identifier.groups())
-        name = re.match(r'\w+\["([^"]*)"', self.crs)
+        name = re.search(r'\["([^"]*)"', self.crs)
         return name.group(1) if name else self.crs
 
     @property

@@ -21,6 +21,8 @@ class MapSummary:
         grid: Its grid.
         legend: Its classes.
         pixels: Pixels by class id; `NODATA` for those without data.
+        areas_m2: Square metres by class id, likewise; None for a map without a place.
+        area_rule: Where these areas come from, see `Ground.rule`.
         model: Name and version of the model.
         seconds: Time taken, reading and writing included.
         peak_bytes: Most memory that this process has held so far; None where the operating
@@ -31,6 +33,8 @@ class MapSummary:
     grid: Grid
     legend: Legend
     pixels: Mapping[int, int]
+    areas_m2: Mapping[int, float] | None
+    area_rule: str
     model: str
     seconds: float
     peak_bytes: int | None
@@ -47,8 +51,7 @@ class MapSummary:
 
     def area_ha(self, class_id: int) -> float | None:
         """Area of a class in hectares; None without a CRS."""
-        area = self.grid.pixel_area_m2
-        return None if area is None else self.pixels.get(class_id, 0) * area / 1e4
+        return None if self.areas_m2 is None else self.areas_m2.get(class_id, 0.0) / 1e4
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -58,6 +61,7 @@ class MapSummary:
             "height": self.grid.height,
             "crs": self.grid.crs_label,
             "gsd_m": self.grid.gsd_m,
+            "area_rule": self.area_rule,
             "model": self.model,
             "classes": [
                 {

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from glnet_geo.blending import StripFiles
 from glnet_geo.checkpoint import ModelCard, load_model, model_hash, read_card
@@ -31,7 +30,7 @@ from glnet_geo.outputs import (
 )
 from glnet_geo.radiometry import find_stretch
 from glnet_geo.raster import SceneReader, gdal_environment
-from glnet_geo.raster_output import MapParts
+from glnet_geo.raster_output import MapContent, MapParts
 from glnet_geo.remote import is_fetched, is_remote, scene_path
 from glnet_geo.segmenter import GLNetSegmenter, choose_device
 from glnet_geo.tiling import FrameExtent, ViewAxis
@@ -114,12 +113,16 @@ def predict(
             "FRAME": str(frame),
             "REFERENCE_ARITHMETIC": str(reference).lower(),
         }
-        counts = _map(output, reader, source, segmenter, tags, resume, report)
+        content = _map(output, reader, source, segmenter, tags, resume, report)
+    present = np.flatnonzero(content.pixels).tolist()
+    areas = content.areas_m2
     return MapSummary(
         output,
         reader.grid,
         card.legend,
-        {int(value): int(counts[value]) for value in np.flatnonzero(counts)},
+        {value: int(content.pixels[value]) for value in present},
+        None if areas is None else {value: float(areas[value]) for value in present},
+        content.area_rule,
         f"{card.name} {card.version}",
         time.monotonic() - started,
         peak_bytes(),
@@ -134,8 +137,8 @@ def _map(
     tags: Mapping[str, str],
     resume: bool,
     report: Callable[[int, int], None],
-) -> npt.NDArray[np.int64]:
-    """Maps the scene from where an interrupted run left it; pixels by class id."""
+) -> MapContent:
+    """Maps the scene from where an interrupted run left it; what the map holds."""
     identity = {**tags, **_state_of(scene, segmenter.device)}
     is_resumed = resume and MapParts.has_any(work_folder(output))
     if resume and not is_resumed:

@@ -102,7 +102,7 @@ class SceneReader(AbstractContextManager["SceneReader"]):
     ) -> None:
         self.path = path
         self._validity = validity
-        self._dataset = _open(path)
+        self._dataset = open_raster(path)
         try:
             self.grid = grid_of(path, self._dataset)
             infos = _band_infos(self._dataset)
@@ -298,7 +298,12 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def _open(path: ScenePath) -> Any:
+def open_raster(path: ScenePath) -> Any:
+    """Opens a raster with rasterio.
+
+    Raises:
+        RasterError: It is missing, a folder, or nothing that GDAL reads bands from.
+    """
     if not is_remote(path) and not Path(path).exists():
         raise RasterError(f"{path} does not exist.")
     if not is_remote(path) and Path(path).is_dir():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.shutil import copy as copy_raster
 
 from glnet_geo.errors import OutputError
+from glnet_geo.georeference import ground_of
 from glnet_geo.grid import Grid, Window
+from glnet_geo.ground import Floats, Ground
 from glnet_geo.legend import NODATA, Legend
 from glnet_geo.mosaic import mosaic_xml
 from glnet_geo.outputs import publish, working_folder
@@ -119,6 +122,21 @@ class _NoRows:
         raise ValueError(f"{window} lies in a part without rows")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class MapContent:
+    """What a finished class raster holds.
+
+    Attributes:
+        pixels: Pixels by class id, 256 of them; `NODATA` is the last.
+        areas_m2: Their square metres, likewise; None for a raster without a place.
+        area_rule: Where these come from, see `Ground.rule`.
+    """
+
+    pixels: npt.NDArray[np.int64]
+    areas_m2: Floats | None
+    area_rule: str
+
+
 class MapParts:
     """A class raster that is made in horizontal parts, each of which survives a crash.
 
@@ -177,7 +195,7 @@ class MapParts:
         publish(unfinished, path)
         self._counts[path] = writer.counts
 
-    def publish(self, legend: Legend, tags: Mapping[str, str]) -> npt.NDArray[np.int64]:
+    def publish(self, legend: Legend, tags: Mapping[str, str]) -> MapContent:
         """Joins the parts to a cloud-optimized GeoTIFF and puts it in its place.
 
         The raster has nodata 255, a colour table, the classes' names in its tags and, for GDAL
@@ -186,9 +204,6 @@ class MapParts:
         Args:
             legend: The classes.
             tags: More tags for the file.
-
-        Returns:
-            Pixels by class id, 256 of them; `NODATA` is the last.
 
         Raises:
             OutputError: The disk is full or the output cannot be replaced.
@@ -201,17 +216,17 @@ class MapParts:
             heights = [(str(path.absolute()), _height(path)) for path in paths]
             mosaic.write_bytes(mosaic_xml(heights, self._grid, legend, tags))
             copy_raster(mosaic, finished, **_COG)
-            counts = _count_classes(finished)
+            content = _content(finished, ground_of(self._grid))
             # Those of an earlier run are counted once more.
             expected = [
                 self._counts[path] if path in self._counts else _count_classes(path)
                 for path in paths
             ]
-            _check_read_back(np.array_equal(sum(expected), counts))
+            _check_read_back(np.array_equal(sum(expected), content.pixels))
         side.write_bytes(sidecar_xml(legend))
         publish(side, sidecar_path(self._output))
         publish(finished, self._output)
-        return counts
+        return content
 
 
 @contextmanager
@@ -257,12 +272,31 @@ def _height(path: Path) -> int:
         return int(dataset.height)
 
 
-def _count_classes(path: Path) -> npt.NDArray[np.int64]:
-    counts: npt.NDArray[np.int64] = np.zeros(256, np.int64)
+def _blocks(path: Path) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+    """Blocks of a class raster, each with its first row."""
     with rasterio.open(path) as dataset:
         for _, box in dataset.block_windows(1):
-            counts += _histogram(dataset.read(1, window=box))
+            yield box.row_off, dataset.read(1, window=box)
+
+
+def _count_classes(path: Path) -> npt.NDArray[np.int64]:
+    counts: npt.NDArray[np.int64] = np.zeros(256, np.int64)
+    for _, labels in _blocks(path):
+        counts += _histogram(labels)
     return counts
+
+
+def _content(path: Path, ground: Ground) -> MapContent:
+    """Counts a finished raster, and weighs its rows where their pixels differ in size."""
+    if ground.is_uniform:
+        counts = _count_classes(path)
+        areas = counts * ground.row_area[0]
+    else:
+        counts, areas = np.zeros(256, np.int64), np.zeros(256)
+        for top, labels in _blocks(path):
+            counts += _histogram(labels)
+            areas += ground.area_by_value(labels, top)
+    return MapContent(counts, areas if ground.unit == "m" else None, ground.rule)
 
 
 def _histogram(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:

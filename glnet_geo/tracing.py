@@ -15,6 +15,7 @@ from numba import njit
 
 from glnet_geo import boundary
 from glnet_geo.boundary import Strip, Table, Tables
+from glnet_geo.holes import earliest_pocket, fill_holes
 from glnet_geo.runs import NOTHING, Runs
 from glnet_geo.simplifying import simplify
 from glnet_geo.union_find import find, unite
@@ -71,6 +72,8 @@ class Tracer:
         n_sums: How many quantities are summed over each polygon.
         tolerance: In pixels, see `simplifying`; 0 leaves the borders as they are. Simplified
             borders keep a vertex where they cross every 2048th row, so that memory is bounded.
+        largest_hole: Holes that weigh less are filled, see `holes`; 0 fills none. What may lie in
+            one is held back until that is certain.
     """
 
     def __init__(
@@ -80,8 +83,10 @@ class Tracer:
         connectivity: int = 4,
         n_sums: int = 0,
         tolerance: float = 0.0,
+        largest_hole: float = 0.0,
     ) -> None:
-        self._tolerance = tolerance
+        self._tolerance, self._largest_hole = tolerance, largest_hole
+        self._hole_limits = np.zeros(height + 1)
         self._height, self._width = height, width
         self._is_diagonal = connectivity == 8
         self._row = 0
@@ -124,9 +129,13 @@ class Tracer:
             here = slice(runs.first[rows.start], runs.first[rows.stop])
             roots = self._take(runs.rows(rows), weights[rows], sums[here])
             is_due = not self._tolerance or bottom % _BAND == 0 or bottom == self._height
+            is_open = self._is_open(roots)
+            if self._largest_hole:
+                self._hole_limits[top:bottom] = self._largest_hole / weights[rows]
+                self._fill_holes(roots, is_open)
             if is_due and self._tolerance:
                 self._simplify(bottom)
-            polygons = self._give_away(roots, is_due)
+            polygons = self._give_away(roots, is_open | self._is_uncertain(roots) | (not is_due))
             if is_due:
                 yield polygons
 
@@ -233,16 +242,41 @@ class Tracer:
             _join_kin(self._tables.kin, roots)
             self._kin = self._tables.kin[:n]
 
-    def _give_away(self, roots: Table, is_due: bool) -> LatticePolygons:
-        """Takes the complete features out if they are due, and numbers what stays anew."""
-        is_root = roots == np.arange(len(roots))
-        kin = _roots(self._kin)[roots]
+    def _is_open(self, roots: Table) -> npt.NDArray[np.bool_]:
+        """Whether pixels are still to come, for each region that is swept."""
         is_open = np.zeros(len(roots), np.bool_)
-        below = self._last_label[self._last_label >= 0]
-        is_open[kin[below]] = True
-        stays = is_open[kin] | (not is_due)
-        polygons = self._polygons(roots, kin, np.flatnonzero(is_root & ~stays))
-        staying = np.flatnonzero(is_root & stays)
+        is_open[roots[self._last_label[self._last_label >= 0]]] = True
+        return is_open
+
+    def _is_uncertain(self, roots: Table) -> npt.NDArray[np.bool_]:
+        """Whether a region may yet turn out to lie in a small hole."""
+        if not self._largest_hole:
+            return np.zeros(len(roots), np.bool_)
+        vertices, limit = self._tables.vertices, self._hole_limits.max()
+        row = earliest_pocket(self._chains, vertices, roots, self._width, self._row, limit)
+        return self._numbers[:, FIRST] // self._width >= row
+
+    def _fill_holes(self, roots: Table, is_open: npt.NDArray[np.bool_]) -> None:
+        """Lets small holes, and the regions in them, go up in those around."""
+        limits = self._hole_limits
+        around, holes = fill_holes(self._tables, roots, ~is_open, limits, self._width)
+        owners, pixels = roots[holes[:, boundary.LABEL]], holes[:, boundary.AREA] // 2
+        areas = pixels * (self._largest_hole / limits[holes[:, boundary.TOP]])
+        np.add.at(self._numbers, (owners, PIXELS), pixels)
+        np.add.at(self._floats, (owners, 0), areas)
+        gone = np.flatnonzero(around != np.arange(len(around)))
+        np.add.at(self._floats[:, 1:], around[gone], self._floats[gone, 1:])
+        self._numbers[gone, PIXELS] = 0
+
+    def _give_away(self, roots: Table, is_held: npt.NDArray[np.bool_]) -> LatticePolygons:
+        """Takes the features out that nothing holds, and numbers what stays anew."""
+        kin = _roots(self._kin)[roots]
+        is_here = (roots == np.arange(len(roots))) & (self._numbers[:, PIXELS] > 0)
+        stays = np.zeros(len(roots), np.bool_)
+        stays[kin[is_here & is_held]] = True
+        stays = stays[kin]
+        polygons = self._polygons(roots, kin, np.flatnonzero(is_here & ~stays))
+        staying = np.flatnonzero(is_here & stays)
         place = np.full(len(roots) + 1, -1, np.int64)
         place[staying] = np.arange(len(staying))
         place[:-1] = place[roots]
@@ -260,8 +294,9 @@ class Tracer:
         rank = np.full(len(roots), -1, np.int64)
         rank[order] = np.arange(len(order))
         label = self._chains[:, boundary.LABEL]
-        rings = np.flatnonzero((label >= 0) & (rank[roots[label]] >= 0))
+        rings = np.flatnonzero(label >= 0)
         of_ring = rank[roots[label[rings]]]
+        rings, of_ring = rings[of_ring >= 0], of_ring[of_ring >= 0]
         # The outside is the one ring of a region with a negative area.
         by_region = np.lexsort((self._chains[rings, boundary.AREA], of_ring))
         rings, of_ring = rings[by_region], of_ring[by_region]

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import rasterio
+from affine import Affine
 
 from glnet_geo.synthetic import make_scene
 from tests.rasters import noise, placed_tif
@@ -123,10 +124,20 @@ def test_summary_and_json(cli, folder, model):
     summary = json.loads(result.out)
     assert (summary["width"], summary["height"], summary["gsd_m"]) == (150, 120, 0.5)
     assert sum(c["pixels"] for c in summary["classes"]) == 120 * 150
+    assert summary["area_rule"] == "planar in EPSG:32633"
+    assert sum(c["area_ha"] for c in summary["classes"]) == pytest.approx(120 * 150 / 4 / 1e4)
     assert "150 x 120 px, 0.5 m, EPSG:32633, model small 0.1" in result.err
-    assert " ha " in result.err and "Mpx/s" in result.err
+    assert " ha " in result.err and "Mpx/s" in result.err and "areas:" not in result.err
     quiet = cli(*arguments, "--overwrite", "-q")
     assert quiet.code == 0 and quiet.out == quiet.err == ""
+
+
+def test_summary_says_where_areas_come_from_that_are_not_the_maps(cli, tmp_path, model):
+    transform = Affine(5e-6, 0, 55.3, 0, -5e-6, 25.1)
+    scene = placed_tif(tmp_path / "s.tif", noise(60, 80), crs="EPSG:4326", transform=transform)
+    result = cli("predict", scene, "-o", tmp_path / "m.tif", "--model", model)
+    assert result.code == 0
+    assert "  areas: equal-area (LAEA at 25.10 N, 55.30 E)\n" in result.err
 
 
 def test_overwrite_replaces_and_failure_does_not(cli, folder, model):

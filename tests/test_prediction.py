@@ -10,6 +10,7 @@ import shapely
 import torch
 from affine import Affine
 from PIL import Image
+from pyproj import Geod
 from rio_cogeo.cogeo import cog_validate
 
 from glnet_geo.blending import best_class
@@ -81,6 +82,26 @@ def test_map_lies_on_the_scenes_grid(tmp_path, model):
         "map.tif.aux.xml",
         "scene.tif",
     ]
+
+
+def test_areas_of_a_tall_scene_in_degrees_weigh_its_rows(tmp_path, model):
+    place = {"crs": "EPSG:4326", "transform": Affine(0.05, 0, 10, 0, -0.05, 75)}
+    scene = write_tif(tmp_path / "scene.tif", noise(530, 300), **place)
+    summary = predict(scene, tmp_path / "map.tif", model=str(model))
+    with rasterio.open(tmp_path / "map.tif") as dataset:
+        labels = dataset.read(1)
+    tops = 75 - 0.05 * np.arange(530)
+    rows = [
+        Geod(ellps="WGS84").polygon_area_perimeter([0, 0.05, 0.05, 0], [top - 0.05] * 2 + [top] * 2)
+        for top in tops
+    ]
+    areas = np.array([area for area, _ in rows])
+    for class_id in np.unique(labels):
+        expected = (labels == class_id).sum(axis=1) @ areas / 1e4
+        assert summary.area_ha(class_id) == pytest.approx(expected, rel=1e-6)
+    total = sum(summary.areas_m2.values())
+    assert total == pytest.approx(summary.grid.pixel_area_m2 * 530 * 300, rel=1e-12)
+    assert summary.area_rule == "equal-area (LAEA at 61.75 N, 17.50 E)"
 
 
 def test_second_run_gives_the_same_map(tmp_path, model):

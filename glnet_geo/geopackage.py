@@ -1,0 +1,165 @@
+"""What GDAL does not do in a GeoPackage: copies while others use it, and the styles of QGIS."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from glnet_geo.errors import OutputError
+
+# As QGIS makes it (qgsogrproviderutils.cpp); it looks for no other columns.
+_LAYER_STYLES = """
+CREATE TABLE IF NOT EXISTS layer_styles (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    f_table_catalog TEXT(256), f_table_schema TEXT(256), f_table_name TEXT(256),
+    f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT, styleSLD TEXT,
+    useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30),
+    update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+)
+"""
+_RESERVED = ("gpkg", "rtree_", "sqlite_", "layer_styles")
+
+
+def layer_names(path: Path) -> list[str]:
+    """The tables of a GeoPackage that are layers or plain tables.
+
+    Raises:
+        OutputError: The file is no GeoPackage or cannot be read.
+    """
+    # SQLite takes an empty file for an empty database.
+    if not path.read_bytes()[:16].startswith(b"SQLite format 3\0"):
+        raise OutputError(f"{path} is no GeoPackage. --append adds layers to GeoPackages only.")
+    with _open(path, path) as database:
+        has_contents = database.execute(
+            "SELECT 1 FROM sqlite_master WHERE name = 'gpkg_contents'"
+        ).fetchone()
+        if not has_contents:
+            raise OutputError(f"{path} is no GeoPackage. --append adds layers to GeoPackages only.")
+        rows = database.execute("SELECT table_name FROM gpkg_contents").fetchall()
+    return [name for (name,) in rows]
+
+
+def check_layers(layers: Iterable[str], path: Path | None, overwrite: bool) -> None:
+    """Refuses layers that must not be added to a GeoPackage.
+
+    Args:
+        layers: Names of the layers to be added.
+        path: The GeoPackage; None for a new one.
+        overwrite: Whether layers that exist may be replaced.
+
+    Raises:
+        OutputError: A name is reserved or taken, or the file is no GeoPackage.
+    """
+    # SQLite's names differ in more than the case of their ASCII letters.
+    taken = {_folded(name): name for name in layer_names(path)} if path else {}
+    for name in layers:
+        if _folded(name).startswith(_RESERVED):
+            raise OutputError(f"The layer {name!r} has a reserved name. Choose another.")
+        if not overwrite and _folded(name) in taken:
+            raise OutputError(
+                f"{path} has a layer {taken[_folded(name)]!r}. Use --overwrite to replace it, or "
+                "another name."
+            )
+
+
+def _folded(name: str) -> str:
+    return "".join(letter.lower() if letter.isascii() else letter for letter in name)
+
+
+def copy_geopackage(source: Path, target: Path) -> None:
+    """Copies what a GeoPackage holds at this moment, also what its `-wal` has of it.
+
+    Raises:
+        OutputError: The disk is full, or another program keeps the source locked.
+    """
+    with _open(source, source) as database, _open(target, source) as copy:
+        database.backup(copy)
+        # Else the copy would write a -wal beside it, too.
+        copy.execute("PRAGMA journal_mode = DELETE")
+
+
+def remove_journals(path: Path) -> None:
+    """Removes what SQLite would mix into a file that is put in place of another one."""
+    for suffix in ("-wal", "-shm", "-journal"):
+        path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
+
+
+def features_of(path: Path, layer: str) -> int:
+    """Features of a finished layer, 0 where it lacks what GDAL writes last.
+
+    GDAL may close a file on a full disk without a word; then index or extent are missing.
+
+    Args:
+        path: The GeoPackage.
+        layer: The layer, whose geometry column is `geom`.
+    """
+    queries = (
+        f"SELECT count(*) FROM {quoted(layer)}",
+        f"SELECT count(*) FROM {quoted(f'rtree_{layer}_geom_rowid')}",
+        "SELECT feature_count * (max_y NOT NULL OR feature_count = 0) FROM gpkg_ogr_contents "
+        "JOIN gpkg_contents USING (table_name) WHERE table_name = :layer",
+    )
+    try:
+        with _open(path, path) as database:
+            found = [database.execute(query, {"layer": layer}).fetchone() for query in queries]
+    except OutputError:
+        return 0
+    counts = {row and row[0] for row in found}
+    return int(counts.pop()) if len(counts) == 1 else 0
+
+
+def add_index(path: Path, layer: str, column: str, output: Path) -> None:
+    """Makes a filter by a column fast.
+
+    Raises:
+        OutputError: The disk is full.
+    """
+    with _open(path, output) as database:
+        database.execute(f"CREATE INDEX by_value ON {quoted(layer)} ({quoted(column)})")
+
+
+def add_styles(path: Path, styles: Mapping[str, str], output: Path) -> None:
+    """Adds for each layer the style with which QGIS opens it, in place of those that it has.
+
+    Args:
+        path: The GeoPackage in the making.
+        styles: QML by name of the layer.
+        output: What it will be, for messages.
+
+    Raises:
+        OutputError: The disk is full, or the table of styles is not the one of QGIS.
+    """
+    with _open(path, output) as database:
+        database.execute(_LAYER_STYLES)
+        database.execute(
+            "INSERT OR IGNORE INTO gpkg_contents (table_name, data_type, identifier) "
+            "VALUES ('layer_styles', 'attributes', 'layer_styles')"
+        )
+        for layer, qml in styles.items():
+            database.execute(
+                "DELETE FROM layer_styles WHERE lower(f_table_name) = lower(?)", (layer,)
+            )
+            # QGIS finds no style where catalog and schema are NULL.
+            database.execute(
+                "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, "
+                "f_geometry_column, styleName, styleQML, styleSLD, useAsDefault, description, "
+                "owner) VALUES ('', '', ?, 'geom', 'classes', ?, '', 1, 'land cover', '')",
+                (layer, qml),
+            )
+
+
+def quoted(name: str) -> str:
+    """A name in SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+@contextmanager
+def _open(path: Path, named: Path) -> Iterator[sqlite3.Connection]:
+    """A database, committed at the end of the block unless that fails, and closed."""
+    try:
+        with closing(sqlite3.connect(path)) as database, database:
+            yield database
+    except sqlite3.Error as error:
+        raise OutputError(f"{named} cannot be written: {error}.") from error

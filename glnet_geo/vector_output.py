@@ -1,0 +1,241 @@
+"""Polygons in files: whole or not at all, in batches, from WKB."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyogrio
+from pyogrio.errors import CRSError
+
+from glnet_geo.arrow_stream import Blobs, Column, Field
+from glnet_geo.class_table import MapClass
+from glnet_geo.errors import GlnetGeoError, OutputError
+from glnet_geo.geopackage import (
+    add_index,
+    add_styles,
+    check_layers,
+    copy_geopackage,
+    features_of,
+    remove_journals,
+)
+from glnet_geo.layer_writer import LayerWriter
+from glnet_geo.outputs import publish
+from glnet_geo.qgis_style import categorized_qml, style_path
+from glnet_geo.vector_formats import check_size, convert, format_of, remove_leftovers
+from glnet_geo.vector_layer import (
+    DISK_HINT,
+    GEOPACKAGE,
+    NEW_GEOPACKAGE,
+    GeometryType,
+    Layer,
+    configure_gdal,
+    copy_layer,
+    without_crs_warning,
+    writing,
+)
+
+CLASS_ID, CLASS = "class_id", "class"
+"""Names of the fields with a polygon's class, which layers and styles go by."""
+
+_log = logging.getLogger(__name__)
+
+
+class PolygonFile(AbstractContextManager["PolygonFile"]):
+    """A vector file in the making.
+
+    The polygons go to a GeoPackage in the working folder as they come, in a thread of its own.
+    What is wanted otherwise, several layers, one more in an existing file, another format, is made
+    of that by `finish`, so that memory stays that of a few batches. `publish` puts it in place.
+
+    Args:
+        folder: Where it is made, see `outputs.working_folder`.
+        output: The file; its extension is its format.
+        layers: Names of its layers, of several only in a GeoPackage. Of several, each gets the
+            polygons of its classes.
+        fields: The fields in order; among them `CLASS_ID` and `CLASS`.
+        crs: CRS of the coordinates or None.
+        metadata: What is to be known about each layer; a GeoPackage and GeoParquet keep it.
+        is_multi: Whether the features are multipolygons.
+        append: Whether a GeoPackage keeps the layers that it has.
+        overwrite: Whether one of the same name is replaced then.
+
+    Raises:
+        OutputError: The format is not known or cannot do what is asked, a layer exists or has a
+            name that GDAL refuses, or the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        output: Path,
+        layers: Sequence[str],
+        fields: Sequence[Field],
+        crs: str | None,
+        metadata: Mapping[str, str],
+        *,
+        is_multi: bool = False,
+        append: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        self._folder, self._output = folder, output
+        self._layers = layers
+        self._can_replace = overwrite
+        self._driver = format_of(output)
+        self._is_added = append and output.exists()
+        self._check_request(append)
+        staging = folder / "polygons.gpkg"
+        geometry_type: GeometryType = "MultiPolygon" if is_multi else "Polygon"
+        configure_gdal()
+        with writing(output):
+            crs = _accepted_crs(folder / "probe.gpkg", layers, crs)
+        self._made = Layer(staging, layers[0], crs, geometry_type, fields, dict(metadata))
+        self._writer = LayerWriter(self._made, output)
+        self._features = self._bytes = 0
+        self._files: dict[Path, Path] = {}
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(GlnetGeoError):
+            self._writer.close()
+
+    def write(
+        self, wkb: Blobs | npt.NDArray[np.object_], columns: Sequence[npt.NDArray[Any]]
+    ) -> None:
+        """Writes some features; returns when it may have the next ones.
+
+        Args:
+            wkb: The geometries, N; best as they come from one buffer, else N times bytes.
+            columns: The values of each field, N each. They must not be changed afterwards.
+
+        Raises:
+            OutputError: The disk is full, or the format cannot hold as much.
+        """
+        geometries = wkb if isinstance(wkb, Blobs) else Blobs.of(wkb.tolist())
+        self._features += len(geometries)
+        self._bytes += int(geometries.offsets[-1] - geometries.offsets[0])
+        check_size(self._output, self._features, self._bytes)
+        values = [_column(*pair) for pair in zip(self._made.fields, columns, strict=True)]
+        self._writer.write([geometries, *values])
+
+    def finish(self, styles: Mapping[str, Sequence[MapClass]]) -> None:
+        """Makes the output of what was written.
+
+        Args:
+            styles: For each layer its classes.
+
+        Raises:
+            OutputError: The disk is full, or another program has locked or changed the GeoPackage
+                that layers are added to.
+        """
+        self._writer.close()
+        self._check_complete(self._made.source, [self._made.name])
+        qmls = {layer: categorized_qml(classes, CLASS) for layer, classes in styles.items()}
+        if self._driver == GEOPACKAGE:
+            is_made = len(self._layers) == 1 and not self._is_added
+            target = self._made.source if is_made else self._assembled(styles)
+            add_styles(target, qmls, self._output)
+            self._files = {target: self._output}
+        else:
+            self._files = self._styled(qmls) | convert(
+                self._made, self._features, self._output, self._folder
+            )
+
+    def publish(self) -> None:
+        """Puts the output in place, the files beside it first.
+
+        Raises:
+            OutputError: Another program has it open.
+        """
+        if self._driver == GEOPACKAGE:
+            remove_journals(self._output)
+        remove_leftovers(self._output, [*self._files.values()])
+        for finished, place in self._files.items():
+            publish(finished, place)
+
+    def _check_request(self, append: bool) -> None:
+        if self._driver == GEOPACKAGE:
+            existing = self._output if self._is_added else None
+            check_layers(self._layers, existing, self._can_replace)
+        elif append:
+            raise OutputError(
+                f"{self._output} is no GeoPackage. --append adds layers to GeoPackages only."
+            )
+        elif len(self._layers) > 1:
+            raise OutputError(f"{self._output} can hold one layer only. Name a GeoPackage (.gpkg).")
+
+    def _check_complete(self, path: Path, layers: Sequence[str]) -> None:
+        is_complete = sum(features_of(path, layer) for layer in layers) == self._features
+        with writing(self._output, DISK_HINT):
+            infos = [pyogrio.read_info(path, layer=layer) for layer in layers]
+        about = [info["layer_metadata"] or {} for info in infos]
+        if not is_complete or about != [self._made.metadata] * len(layers):
+            raise OutputError(f"{self._output} cannot be written: its end is missing{DISK_HINT}.")
+
+    def _assembled(self, styles: Mapping[str, Sequence[MapClass]]) -> Path:
+        """The GeoPackage with all its layers, each with the polygons of its classes."""
+        target = self._folder / "layers.gpkg"
+        if self._is_added:
+            check_layers(self._layers, self._output, self._can_replace)
+            copy_geopackage(self._output, target)
+        if len(self._layers) > 1:
+            add_index(self._made.source, self._made.name, CLASS_ID, self._output)
+        for layer in self._layers:
+            ids = ", ".join(str(one.id) for one in styles[layer])
+            where = f"{CLASS_ID} IN ({ids})" if len(self._layers) > 1 else None
+            with writing(self._output, DISK_HINT):
+                copy_layer(
+                    self._made, target, layer, where=where, layer_options={"OVERWRITE": "YES"}
+                )
+        self._check_complete(target, self._layers)
+        return target
+
+    def _styled(self, qmls: Mapping[str, str]) -> dict[Path, Path]:
+        """The style as a file, unless that would take the place of another file's style."""
+        (qml,), place = qmls.values(), style_path(self._output)
+        if place.exists() and not self._output.exists():
+            _log.warning("%s stays as it is, so %s may open with it.", place, self._output)
+            return {}
+        style = self._folder / "style.qml"
+        style.write_text(qml, "utf-8")
+        return {style: place}
+
+
+def _column(field: Field, values: npt.NDArray[Any]) -> Column:
+    if field.kind == "text":
+        return Blobs.of([text.encode() for text in values.tolist()])
+    if field.kind == "integer":
+        return np.ascontiguousarray(values, np.int64)
+    return np.ascontiguousarray(values, np.float64)
+
+
+def _accepted_crs(probe: Path, layers: Sequence[str], crs: str | None) -> str | None:
+    """Tries the names of the layers; the CRS, or None where GDAL does not read what it says."""
+    try:
+        for layer in layers:
+            _add_empty_layer(probe, layer, crs)
+    except CRSError:
+        _log.warning("The polygons get no CRS, because GDAL does not read this one: %s", crs)
+        return _accepted_crs(probe, layers, None)
+    finally:
+        probe.unlink(missing_ok=True)
+    return crs
+
+
+def _add_empty_layer(path: Path, layer: str, crs: str | None) -> None:
+    with without_crs_warning():
+        pyogrio.raw.write(
+            path,
+            np.empty(0, np.object_),
+            [],
+            [],
+            layer=layer,
+            driver=GEOPACKAGE,
+            geometry_type="Polygon",
+            crs=crs,
+            dataset_options=NEW_GEOPACKAGE,
+        )
