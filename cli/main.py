@@ -14,6 +14,7 @@ from glnet_geo.errors import GlnetGeoError
 
 _COMMANDS = {
     "predict": "Scene -> class raster.",
+    "vectorize": "Class raster -> polygons.",
     "train": "Labelled scenes -> model file.",
     "models": "List, show or import models.",
     "demo": "The whole road on a scene that it makes.",

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 import click
 
 from glnet_geo.cli.main import configure_logging
-from glnet_geo.cli.values import PATH
+from glnet_geo.cli.values import PATH, AreaValue, LengthValue
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -33,6 +33,39 @@ device_option = click.option(
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print the summary as one JSON object on stdout."
 )
+
+
+def generalisation_options(command: Command) -> Command:
+    """What `vectorizing.Generalisation` consists of."""
+    options = (
+        click.option(
+            "--min-area",
+            type=AreaValue(),
+            help="Smaller regions take the class with which they share the longest border, the "
+            "smallest first: 50m2, 0.5ha, 100px. Nodata stays nodata.",
+        ),
+        click.option(
+            "--fill-holes",
+            type=AreaValue(),
+            help="Fill smaller holes of polygons with all that is in them, nodata included.",
+        ),
+        click.option(
+            "--simplify",
+            type=LengthValue(),
+            help="Simplify borders, without gaps or overlaps, by this tolerance: 1m, 2px.",
+        ),
+        click.option(
+            "--connectivity",
+            type=click.Choice(["4", "8"]),
+            default="4",
+            show_default=True,
+            callback=lambda ctx, param, value: int(value),
+            help="8: pixels that touch in a corner belong together, in multipolygons.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def _set_verbosity(ctx: click.Context, param: click.Parameter, value: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from glnet_geo.tiling import FrameExtent
+from glnet_geo.units import Area, Length
 
 PATH = click.Path(path_type=Path)
 
@@ -108,6 +109,43 @@ class Metres(click.ParamType[float]):
         if metres <= 0:
             self.fail(f"{value!r} is not a length such as 0.3m or 30cm.", param, ctx)
         return metres
+
+
+_QUANTITY = r"(\d+\.?\d*|\.\d+) *"
+
+
+class AreaValue(click.ParamType[Area]):
+    """An area on the ground or in pixels; never without its unit."""
+
+    name = "area"
+
+    def convert(self, value: Any, param: _Parameter, ctx: _Context) -> Area:
+        """Reads `50m2`, `0.5ha` or `100px`."""
+        if isinstance(value, Area):
+            return value
+        match = re.fullmatch(_QUANTITY + "(m2|ha|px)", str(value).strip())
+        if not match or float(match[1]) == 0:
+            self.fail(f"{value!r} is not an area such as 50m2, 0.5ha or 100px.", param, ctx)
+        if match[2] == "px":
+            return Area(float(match[1]), "px")
+        return Area(float(match[1]) * (1e4 if match[2] == "ha" else 1), "m2")
+
+
+class LengthValue(click.ParamType[Length]):
+    """A length on the ground or in pixels; never without its unit."""
+
+    name = "length"
+
+    def convert(self, value: Any, param: _Parameter, ctx: _Context) -> Length:
+        """Reads `1.5m`, `50cm` or `2px`."""
+        if isinstance(value, Length):
+            return value
+        match = re.fullmatch(_QUANTITY + "(m|cm|px)", str(value).strip())
+        if not match or float(match[1]) == 0:
+            self.fail(f"{value!r} is not a length such as 1.5m, 50cm or 2px.", param, ctx)
+        if match[2] == "px":
+            return Length(float(match[1]), "px")
+        return Length(float(match[1]) * (0.01 if match[2] == "cm" else 1), "m")
 
 
 class FrameSize(click.ParamType[int | FrameExtent]):

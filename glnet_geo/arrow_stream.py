@@ -1,8 +1,8 @@
-"""Columns of NumPy arrays as a stream that GDAL, and all that knows Arrow, reads without a copy.
+"""Columns of NumPy arrays as a stream of Arrow that GDAL reads without a copy, as they come.
 
 Nothing but the three structures of the Arrow C data and stream interfaces, whose layout never
 changes (https://arrow.apache.org/docs/format/CDataInterface.html, CStreamInterface.html): a stream
-of pyarrow's would cost every installation 150 MB, and other libraries have no lazy ones.
+of pyarrow's would cost every installation 150 MB, and smaller libraries have no lazy ones.
 """
 
 from __future__ import annotations
@@ -166,7 +166,11 @@ class ArrowStream:
         )
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """A capsule for a reader that does not outlive this object."""
+        """A capsule for a reader that does not outlive this object.
+
+        Its callbacks cannot run while an exception of Python's is on its way: a reader written in
+        Python must let go of all batches before that. GDAL does.
+        """
         return _new_capsule(ctypes.addressof(self._stream), b"arrow_array_stream", None)
 
     def _get_schema(self, _: Any, out: Any) -> int:

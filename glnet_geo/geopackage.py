@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import string
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -20,25 +21,14 @@ CREATE TABLE IF NOT EXISTS layer_styles (
 )
 """
 _RESERVED = ("gpkg", "rtree_", "sqlite_", "layer_styles")
+# No layer of GDAL's may begin with one of them (GDALGeoPackageDataset::ICreateLayer).
+_REFUSED = tuple(set(string.punctuation) - {"_"})
 
 
-def layer_names(path: Path) -> list[str]:
-    """The tables of a GeoPackage that are layers or plain tables.
-
-    Raises:
-        OutputError: The file is no GeoPackage or cannot be read.
-    """
-    # SQLite takes an empty file for an empty database.
-    if not path.read_bytes()[:16].startswith(b"SQLite format 3\0"):
-        raise OutputError(f"{path} is no GeoPackage. --append adds layers to GeoPackages only.")
-    with _open(path, path) as database:
-        has_contents = database.execute(
-            "SELECT 1 FROM sqlite_master WHERE name = 'gpkg_contents'"
-        ).fetchone()
-        if not has_contents:
-            raise OutputError(f"{path} is no GeoPackage. --append adds layers to GeoPackages only.")
-        rows = database.execute("SELECT table_name FROM gpkg_contents").fetchall()
-    return [name for (name,) in rows]
+def layer_name(class_name: str) -> str:
+    """A name for the layer of a class, which GDAL may refuse to give its own name to."""
+    is_refused = class_name.startswith(_REFUSED) or _folded(class_name).startswith(_RESERVED)
+    return f"class {class_name}" if is_refused else class_name
 
 
 def check_layers(layers: Iterable[str], path: Path | None, overwrite: bool) -> None:
@@ -53,7 +43,7 @@ def check_layers(layers: Iterable[str], path: Path | None, overwrite: bool) -> N
         OutputError: A name is reserved or taken, or the file is no GeoPackage.
     """
     # SQLite's names differ in more than the case of their ASCII letters.
-    taken = {_folded(name): name for name in layer_names(path)} if path else {}
+    taken = {_folded(name): name for name in _tables(path)} if path else {}
     for name in layers:
         if _folded(name).startswith(_RESERVED):
             raise OutputError(f"The layer {name!r} has a reserved name. Choose another.")
@@ -62,6 +52,17 @@ def check_layers(layers: Iterable[str], path: Path | None, overwrite: bool) -> N
                 f"{path} has a layer {taken[_folded(name)]!r}. Use --overwrite to replace it, or "
                 "another name."
             )
+
+
+def _tables(path: Path) -> list[str]:
+    with path.open("rb") as file:
+        is_database = file.read(16) == b"SQLite format 3\0"
+    if is_database:
+        with _open(path, path) as database:
+            tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master")]
+        if "gpkg_contents" in tables:
+            return tables
+    raise OutputError(f"{path} is no GeoPackage. --append adds layers to GeoPackages only.")
 
 
 def _folded(name: str) -> str:

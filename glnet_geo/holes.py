@@ -98,7 +98,8 @@ def fill_holes(
     chains = tables.chains[: tables.counters[N_CHAINS]]
     is_ring = (chains[:, LABEL] >= 0) & (chains[:, HEAD_SLOT] == CLOSED)
     small = np.flatnonzero(is_ring & (chains[:, AREA] > 0))
-    small = small[chains[small, AREA] < 2 * limits[chains[small, TOP]]]
+    # The quotient of an area and that of a pixel may come out a hair too large.
+    small = small[chains[small, AREA] < 2 * limits[chains[small, TOP]] * (1 - 1e-9)]
     # From the outermost ones inwards.
     small = small[np.argsort(-chains[small, AREA], kind="stable")]
     outsides = np.flatnonzero(is_ring & (chains[:, AREA] < 0))

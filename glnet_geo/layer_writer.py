@@ -80,10 +80,16 @@ class LayerWriter:
 
     def _batches(self) -> Iterator[Sequence[Column]]:
         self._is_made.set()
-        while (columns := self._queue.get()) is not None:
-            for start in range(0, len(columns[0]), BATCH):
-                yield [column[start : start + BATCH] for column in columns]
-        self._is_last = True
+        while not self._is_last:
+            # Nothing here keeps the last features while it waits for the next ones.
+            yield from self._slices(self._queue.get())
+
+    def _slices(self, columns: Sequence[Column] | None) -> Iterator[Sequence[Column]]:
+        if columns is None:
+            self._is_last = True
+            return
+        for start in range(0, len(columns[0]), BATCH):
+            yield [column[start : start + BATCH] for column in columns]
 
     def _run(self, layer: Layer) -> None:
         try:
@@ -99,7 +105,7 @@ class LayerWriter:
                 dataset_options=NEW_GEOPACKAGE,
             )
         except BaseException as error:
-            self._error = error
+            self._error = self._stream.error or error
         self._is_made.set()
         # Who hands over features must not wait for ever.
         while not self._is_last:

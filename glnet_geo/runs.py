@@ -34,6 +34,13 @@ class Runs:
         """Rows."""
         return len(self.first) - 1
 
+    @property
+    def places(self) -> npt.NDArray[np.int64]:
+        """Where each run begins, counted in pixels from the raster's first one."""
+        rows = np.arange(self.top, self.top + self.height, dtype=np.int64)
+        places: npt.NDArray[np.int64] = np.repeat(rows, np.diff(self.first)) * self.width
+        return places + self.start
+
     @classmethod
     def of(
         cls, labels: npt.NDArray[np.integer], valid: npt.NDArray[np.bool_] | None, top: int
@@ -69,6 +76,5 @@ class Runs:
 
     def to_array(self) -> npt.NDArray[np.int64]:
         """The rows as an array, H x W."""
-        places = self.start + np.repeat(np.arange(self.height), np.diff(self.first)) * self.width
-        lengths = np.diff(places, append=self.height * self.width)
+        lengths = np.diff(self.places, append=(self.top + self.height) * self.width)
         return np.repeat(self.value, lengths).reshape(self.height, self.width)

@@ -6,7 +6,6 @@ Everything here counts in pixels: vertices are lattice points (x column, y row),
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +15,7 @@ from numba import njit
 from glnet_geo import boundary
 from glnet_geo.boundary import Strip, Table, Tables
 from glnet_geo.holes import earliest_pocket, fill_holes
+from glnet_geo.lattice import LatticePolygons
 from glnet_geo.runs import NOTHING, Runs
 from glnet_geo.simplifying import simplify
 from glnet_geo.union_find import find, unite
@@ -23,40 +23,6 @@ from glnet_geo.union_find import find, unite
 _BAND = 2048  # rows whose arcs are simplified together
 VALUE, PIXELS, FIRST, LAST_ROW = range(4)
 """Columns of what is known of a region: class id, pixels, first pixel in raster order, last row."""
-
-
-@dataclass(frozen=True, slots=True)
-class LatticePolygons:
-    """Polygons with vertices on the pixel lattice, as ragged arrays.
-
-    A feature consists of one part, a polygon; of several that touch in corners with
-    8-connectivity. A part's first ring is its outside; rings repeat their first vertex at the end,
-    and keep the inside on their left as a screen shows it (y down).
-
-    Attributes:
-        x: Columns of the vertices, int32.
-        y: Rows of the vertices, int32.
-        rings: For each ring its first vertex, and at the end the number of vertices.
-        parts: For each part its first ring, and at the end the number of rings.
-        features: For each feature its first part, and at the end the number of parts.
-        value: For each feature its class id.
-        pixels: For each feature its number of pixels.
-        area: For each feature the sum of its pixels' weights.
-        sums: For each feature the sums of what was to be summed over its pixels; F x S.
-    """
-
-    x: npt.NDArray[np.int32]
-    y: npt.NDArray[np.int32]
-    rings: npt.NDArray[np.int64]
-    parts: npt.NDArray[np.int64]
-    features: npt.NDArray[np.int64]
-    value: npt.NDArray[np.int64]
-    pixels: npt.NDArray[np.int64]
-    area: npt.NDArray[np.float64]
-    sums: npt.NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.value)
 
 
 class Tracer:
@@ -69,11 +35,13 @@ class Tracer:
         height: Rows of the raster.
         width: Columns of the raster.
         connectivity: 4, or 8 to make one feature of parts that touch in corners.
+        weights: What a pixel of each row weighs in `LatticePolygons.area`; None for 1.
         n_sums: How many quantities are summed over each polygon.
         tolerance: In pixels, see `simplifying`; 0 leaves the borders as they are. Simplified
             borders keep a vertex where they cross every 2048th row, so that memory is bounded.
-        largest_hole: Holes that weigh less are filled, see `holes`; 0 fills none. What may lie in
-            one is held back until that is certain.
+        hole_limits: For each row, of how many pixels holes that begin there are too large to be
+            filled, see `holes`; None fills none. What may lie in a hole is held back until that
+            is certain.
     """
 
     def __init__(
@@ -81,12 +49,13 @@ class Tracer:
         height: int,
         width: int,
         connectivity: int = 4,
+        weights: npt.NDArray[np.float64] | None = None,
         n_sums: int = 0,
         tolerance: float = 0.0,
-        largest_hole: float = 0.0,
+        hole_limits: npt.NDArray[np.float64] | None = None,
     ) -> None:
-        self._tolerance, self._largest_hole = tolerance, largest_hole
-        self._hole_limits = np.zeros(height + 1)
+        self._weights = np.ones(height) if weights is None else weights
+        self._tolerance, self._hole_limits = tolerance, hole_limits
         self._height, self._width = height, width
         self._is_diagonal = connectivity == 8
         self._row = 0
@@ -106,16 +75,12 @@ class Tracer:
         )
 
     def push(
-        self,
-        runs: Runs,
-        weights: npt.NDArray[np.float64],
-        sums: npt.NDArray[np.float64] | None = None,
+        self, runs: Runs, sums: npt.NDArray[np.float64] | None = None
     ) -> Iterator[LatticePolygons]:
         """Takes the next rows and gives away the polygons that they complete.
 
         Args:
             runs: The rows.
-            weights: What a pixel of each row weighs in `LatticePolygons.area`.
             sums: For each run the sums over its pixels; R x S.
         """
         if runs.top != self._row:
@@ -127,27 +92,24 @@ class Tracer:
         for top, bottom in pairwise(cuts):
             rows = slice(top - runs.top, bottom - runs.top)
             here = slice(runs.first[rows.start], runs.first[rows.stop])
-            roots = self._take(runs.rows(rows), weights[rows], sums[here])
+            roots = self._take(runs.rows(rows), sums[here])
             is_due = not self._tolerance or bottom % _BAND == 0 or bottom == self._height
             is_open = self._is_open(roots)
-            if self._largest_hole:
-                self._hole_limits[top:bottom] = self._largest_hole / weights[rows]
-                self._fill_holes(roots, is_open)
+            if self._hole_limits is not None:
+                self._fill_holes(roots, is_open, self._hole_limits)
             if is_due and self._tolerance:
                 self._simplify(bottom)
             polygons = self._give_away(roots, is_open | self._is_uncertain(roots) | (not is_due))
             if is_due:
                 yield polygons
 
-    def _take(
-        self, runs: Runs, weights: npt.NDArray[np.float64], sums: npt.NDArray[np.float64]
-    ) -> Table:
+    def _take(self, runs: Runs, sums: npt.NDArray[np.float64]) -> Table:
         """Sweeps rows of one band; the regions that the known ones belong to."""
         self._row += runs.height
         strip = self._strip(runs)
         self._sweep(strip)
         roots = _roots(self._tables.parent[: self._tables.counters[boundary.N_LABELS]])
-        self._tally(strip, roots, weights, sums)
+        self._tally(strip, roots, self._weights[runs.top : self._row], sums)
         last = slice(strip.first[-2], strip.first[-1])
         self._last_label = strip.label[last]
         self._last = Runs(
@@ -250,20 +212,21 @@ class Tracer:
 
     def _is_uncertain(self, roots: Table) -> npt.NDArray[np.bool_]:
         """Whether a region may yet turn out to lie in a small hole."""
-        if not self._largest_hole:
+        if self._hole_limits is None:
             return np.zeros(len(roots), np.bool_)
         vertices, limit = self._tables.vertices, self._hole_limits.max()
         row = earliest_pocket(self._chains, vertices, roots, self._width, self._row, limit)
         return self._numbers[:, FIRST] // self._width >= row
 
-    def _fill_holes(self, roots: Table, is_open: npt.NDArray[np.bool_]) -> None:
+    def _fill_holes(
+        self, roots: Table, is_open: npt.NDArray[np.bool_], limits: npt.NDArray[np.float64]
+    ) -> None:
         """Lets small holes, and the regions in them, go up in those around."""
-        limits = self._hole_limits
         around, holes = fill_holes(self._tables, roots, ~is_open, limits, self._width)
         owners, pixels = roots[holes[:, boundary.LABEL]], holes[:, boundary.AREA] // 2
-        areas = pixels * (self._largest_hole / limits[holes[:, boundary.TOP]])
-        np.add.at(self._numbers, (owners, PIXELS), pixels)
-        np.add.at(self._floats, (owners, 0), areas)
+        areas = pixels * self._weights[holes[:, boundary.TOP]]
+        np.add.at(self._numbers[:, PIXELS], owners, pixels)
+        np.add.at(self._floats[:, 0], owners, areas)
         gone = np.flatnonzero(around != np.arange(len(around)))
         np.add.at(self._floats[:, 1:], around[gone], self._floats[gone, 1:])
         self._numbers[gone, PIXELS] = 0

@@ -108,9 +108,10 @@ def configure_gdal() -> None:
 
 @contextmanager
 def without_crs_warning() -> Iterator[None]:
-    """Without pyogrio's warning about a layer that has no CRS."""
+    """Without the warnings about a layer that has no CRS."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
+        warnings.filterwarnings("ignore", "No SRS set on layer", RuntimeWarning)
         yield
 
 

@@ -94,7 +94,7 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
         configure_gdal()
         with writing(output):
             crs = _accepted_crs(folder / "probe.gpkg", layers, crs)
-        self._made = Layer(staging, layers[0], crs, geometry_type, fields, dict(metadata))
+        self._made = Layer(staging, layers[0], crs, geometry_type, fields, metadata)
         self._writer = LayerWriter(self._made, output)
         self._features = self._bytes = 0
         self._files: dict[Path, Path] = {}
@@ -169,11 +169,11 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
             raise OutputError(f"{self._output} can hold one layer only. Name a GeoPackage (.gpkg).")
 
     def _check_complete(self, path: Path, layers: Sequence[str]) -> None:
-        is_complete = sum(features_of(path, layer) for layer in layers) == self._features
+        found = sum(features_of(path, layer) for layer in layers)
         with writing(self._output, DISK_HINT):
             infos = [pyogrio.read_info(path, layer=layer) for layer in layers]
-        about = [info["layer_metadata"] or {} for info in infos]
-        if not is_complete or about != [self._made.metadata] * len(layers):
+        lacks_metadata = self._made.metadata and not all(one["layer_metadata"] for one in infos)
+        if found != self._features or lacks_metadata:
             raise OutputError(f"{self._output} cannot be written: its end is missing{DISK_HINT}.")
 
     def _assembled(self, styles: Mapping[str, Sequence[MapClass]]) -> Path:
@@ -215,14 +215,14 @@ def _column(field: Field, values: npt.NDArray[Any]) -> Column:
 
 def _accepted_crs(probe: Path, layers: Sequence[str], crs: str | None) -> str | None:
     """Tries the names of the layers; the CRS, or None where GDAL does not read what it says."""
-    try:
-        for layer in layers:
+    for layer in layers:
+        try:
             _add_empty_layer(probe, layer, crs)
-    except CRSError:
-        _log.warning("The polygons get no CRS, because GDAL does not read this one: %s", crs)
-        return _accepted_crs(probe, layers, None)
-    finally:
-        probe.unlink(missing_ok=True)
+        except CRSError:
+            _log.warning("The polygons get no CRS, because GDAL does not read this one: %s", crs)
+            crs = None
+            _add_empty_layer(probe, layer, crs)
+    probe.unlink()
     return crs
 
 

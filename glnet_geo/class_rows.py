@@ -1,0 +1,99 @@
+"""Strips of a class raster as runs, read one ahead of whoever uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from glnet_geo.class_raster import ClassRaster
+from glnet_geo.errors import RasterError
+from glnet_geo.grid import Window
+from glnet_geo.raster import SceneReader, gdal_environment
+from glnet_geo.remote import is_fetched
+from glnet_geo.runs import Runs
+
+_STRIP = 10_000_000  # pixels of a strip
+_BLOCKS = 100_000_000  # pixels up to which a strip holds a whole row of blocks
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRows:
+    """A strip.
+
+    Attributes:
+        runs: Its rows.
+        sums: For each run the sum of the measured values of its pixels, and how many of them have
+            one; R x 2. None without measured values.
+    """
+
+    runs: Runs
+    sums: npt.NDArray[np.float64] | None
+
+
+def read_rows(raster: ClassRaster, measured: SceneReader | None = None) -> Iterator[ClassRows]:
+    """Reads a class raster from the top.
+
+    Args:
+        raster: The raster; only this reads from it while it goes on.
+        measured: Another raster on the same grid whose values are summed by run.
+
+    Raises:
+        RasterError: A file is damaged or has vanished, or the grids differ.
+    """
+    if measured is not None:
+        _check_grid(raster, measured)
+
+    def read(window: Window) -> ClassRows:
+        with gdal_environment(remote=is_fetched(raster.path)):
+            labels, valid = raster.read(window)
+            runs = Runs.of(labels, valid, window.top)
+            return ClassRows(runs, _sums(runs, measured, window) if measured else None)
+
+    with ThreadPoolExecutor(1) as pool:
+        windows = raster.grid.window.rows(_strip_height(raster))
+        ahead = pool.submit(read, next(windows))
+        for window in windows:
+            rows = ahead.result()
+            ahead = pool.submit(read, window)
+            yield rows
+        yield ahead.result()
+
+
+def _strip_height(raster: ClassRaster) -> int:
+    """Whole blocks where they are not too high, so that none is decoded twice."""
+    block, width = raster.block_height, raster.grid.width
+    if block * width > _BLOCKS:
+        return max(_STRIP // width, 1)
+    return max(_STRIP // width // block, 1) * block
+
+
+def _sums(runs: Runs, measured: SceneReader, window: Window) -> npt.NDArray[np.float64]:
+    chip = measured.read(window)
+    values = np.where(chip.valid, chip.pixels[0], 0).ravel()
+    places = runs.places - runs.top * runs.width
+    return np.stack(
+        [
+            np.add.reduceat(values, places, dtype=np.float64),
+            np.add.reduceat(chip.valid.ravel(), places, dtype=np.float64),
+        ],
+        axis=1,
+    )
+
+
+def _check_grid(raster: ClassRaster, measured: SceneReader) -> None:
+    here, there = raster.grid, measured.grid
+    if measured.n_bands != 1:
+        raise RasterError(f"{measured.path} has {measured.n_bands} bands; one is needed.")
+    if (here.height, here.width) != (there.height, there.width):
+        raise RasterError(
+            f"{measured.path} has {there.width} x {there.height} px, {raster.path} has "
+            f"{here.width} x {here.height} px. They must lie on the same grid."
+        )
+    shift = np.abs(np.subtract(tuple(here.transform), tuple(there.transform)))
+    side = max(abs(here.transform.a), abs(here.transform.b))
+    if shift.max() > 0.01 * side or here.crs_label != there.crs_label:
+        raise RasterError(f"{measured.path} does not lie on the grid of {raster.path}.")

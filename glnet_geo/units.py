@@ -1,0 +1,74 @@
+"""Lengths and areas as people give them: on the ground, or in pixels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from glnet_geo.errors import RasterError
+from glnet_geo.ground import Ground
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """An area.
+
+    Attributes:
+        value: In the unit.
+        unit: "m2" or "px".
+    """
+
+    value: float
+    unit: str
+
+    def in_pixels(self, ground: Ground, what: str) -> npt.NDArray[np.float64]:
+        """The area in pixels of each row.
+
+        Args:
+            ground: How large the pixels are.
+            what: The option's name, for the message.
+
+        Raises:
+            RasterError: It is in m2, and the pixels have no size on the ground.
+        """
+        if self.unit == "px":
+            return np.full(len(ground.row_area), self.value)
+        _check_size(ground, what, "100px")
+        return self.value / ground.row_area
+
+    def __str__(self) -> str:
+        return f"{self.value:g} {self.unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """A length.
+
+    Attributes:
+        value: In the unit.
+        unit: "m" or "px".
+    """
+
+    value: float
+    unit: str
+
+    def in_pixels(self, ground: Ground, what: str) -> float:
+        """The length in sides of a square as large as the mean pixel; see `Area.in_pixels`."""
+        if self.unit == "px":
+            return self.value
+        _check_size(ground, what, "2px")
+        return self.value / math.sqrt(ground.mean_area)
+
+    def __str__(self) -> str:
+        return f"{self.value:g} {self.unit}"
+
+
+def _check_size(ground: Ground, what: str, example: str) -> None:
+    if ground.unit == "px":
+        raise RasterError(
+            f"The raster has no CRS that says how large its pixels are. Give {what} in pixels, "
+            f"such as {example}."
+        )
