@@ -28,7 +28,7 @@ from glnet_geo.runs import NOTHING
 from glnet_geo.union_find import find, unite
 
 X, Y, NEXT, FLAGS = range(4)
-"""Columns of the table of vertices; those that are free form a list along NEXT."""
+"""Columns of the table of vertices."""
 
 SADDLE, FIXED, DONE = 1, 2, 4
 """Flags of a vertex: two sectors of the same class meet in it, and may be one region; it ends an
@@ -41,8 +41,9 @@ the region, -1 if the row is free. Free rows form a list along HEAD."""
 
 CLOSED = -1
 
-N_VERTICES, FREE_VERTEX, N_FREE_VERTICES, N_CHAINS, FREE_CHAIN, N_FREE_CHAINS, N_LABELS = range(7)
-"""Places of the counters: rows in use or free, the first free one, how many are free; regions."""
+N_VERTICES, N_GONE, N_CHAINS, FREE_CHAIN, N_FREE_CHAINS, N_LABELS = range(6)
+"""Places of the counters: vertices, and how many of them are dealt with; chains, free ones
+included, the first free one, how many are free; regions."""
 
 Table = npt.NDArray[Any]
 
@@ -168,7 +169,7 @@ def sweep(row: int, strip: Strip, tables: Tables) -> int:
 @njit(cache=True, nogil=True)
 def has_room(n_points: int, vertices: Table, chains: Table, counters: Table) -> bool:
     """Whether the tables can take what so many lattice points may bring."""
-    n_vertices = len(vertices) - counters[N_VERTICES] + counters[N_FREE_VERTICES]
+    n_vertices = len(vertices) - counters[N_VERTICES]
     n_chains = len(chains) - counters[N_CHAINS] + counters[N_FREE_CHAINS]
     return bool(n_vertices >= 4 * n_points and n_chains >= 2 * n_points)
 
@@ -263,24 +264,39 @@ def _move(slot: int, target: int, column: int, slots: Table, chains: Table) -> N
 
 @njit(cache=True, nogil=True, forceinline=True)
 def _new_vertex(x: int, y: int, flags: int, vertices: Table, counters: Table) -> int:
-    if counters[N_FREE_VERTICES] > 0:
-        vertex = counters[FREE_VERTEX]
-        counters[FREE_VERTEX] = vertices[vertex, NEXT]
-        counters[N_FREE_VERTICES] -= 1
-    else:
-        vertex = counters[N_VERTICES]
-        counters[N_VERTICES] += 1
+    # Never where another one was: those that are met together lie together in memory.
+    vertex = counters[N_VERTICES]
+    counters[N_VERTICES] += 1
     vertices[vertex, X], vertices[vertex, Y] = x, y
     vertices[vertex, NEXT], vertices[vertex, FLAGS] = -1, flags
     return int(vertex)
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def free_vertex(vertex: int, vertices: Table, counters: Table) -> None:
-    """Makes a vertex one that can be used again."""
-    vertices[vertex, NEXT], vertices[vertex, FLAGS] = counters[FREE_VERTEX], DONE
-    counters[FREE_VERTEX] = vertex
-    counters[N_FREE_VERTICES] += 1
+def drop_vertex(vertex: int, vertices: Table, counters: Table) -> None:
+    """Marks a vertex as dealt with."""
+    vertices[vertex, FLAGS] = DONE
+    counters[N_GONE] += 1
+
+
+@njit(cache=True, nogil=True)
+def compact(vertices: Table, chains: Table, counters: Table) -> None:
+    """Moves the vertices up into the places of those that are dealt with."""
+    places = np.empty(counters[N_VERTICES], np.int32)
+    n = 0
+    for vertex in range(counters[N_VERTICES]):
+        places[vertex] = n
+        if not vertices[vertex, FLAGS] & DONE:
+            vertices[n] = vertices[vertex]
+            n += 1
+    for vertex in range(n):
+        if vertices[vertex, NEXT] >= 0:
+            vertices[vertex, NEXT] = places[vertices[vertex, NEXT]]
+    for chain in range(counters[N_CHAINS]):
+        if chains[chain, LABEL] >= 0:
+            chains[chain, HEAD] = places[chains[chain, HEAD]]
+            chains[chain, TAIL] = places[chains[chain, TAIL]]
+    counters[N_VERTICES], counters[N_GONE] = n, 0
 
 
 @njit(cache=True, nogil=True, forceinline=True)

@@ -26,8 +26,8 @@ from glnet_geo.boundary import (
     Tables,
     X,
     Y,
+    drop_vertex,
     free_chain,
-    free_vertex,
 )
 
 NEVER = np.iinfo(np.int64).max
@@ -196,7 +196,7 @@ def _discard(rings: Table, tables: Tables) -> None:
         vertex = vertices[start, NEXT]
         while vertex != start:
             following = vertices[vertex, NEXT]
-            free_vertex(vertex, vertices, counters)
+            drop_vertex(vertex, vertices, counters)
             vertex = following
-        free_vertex(start, vertices, counters)
+        drop_vertex(start, vertices, counters)
         free_chain(ring, chains, counters)

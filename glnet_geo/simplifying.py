@@ -31,7 +31,7 @@ from glnet_geo.boundary import (
     Tables,
     X,
     Y,
-    free_vertex,
+    drop_vertex,
 )
 from glnet_geo.heap import add_to_heap, drop_least
 
@@ -200,7 +200,7 @@ def _free_removed(tables: Tables) -> None:
             chains[chain, TAIL] = _staying(chains[chain, TAIL], vertices)
     for vertex in range(counters[N_VERTICES]):
         if vertices[vertex, FLAGS] & _REMOVED:
-            free_vertex(vertex, vertices, counters)
+            drop_vertex(vertex, vertices, counters)
 
 
 @njit(cache=True, nogil=True)

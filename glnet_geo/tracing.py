@@ -71,7 +71,7 @@ class Tracer:
             slots=np.full(2 * (width + 1) + 6, -1, np.int64),
             vertices=np.empty((1 << 14, 4), np.int32),
             chains=np.full((1 << 12, 10), -1, np.int64),
-            counters=np.zeros(7, np.int64),
+            counters=np.zeros(6, np.int64),
         )
 
     def push(
@@ -175,11 +175,10 @@ class Tracer:
         """Enlarges the tables, such that so many lattice points fit in."""
         counters = self._tables.counters
         vertices, chains = self._tables.vertices, self._tables.chains
-        free = counters[[boundary.N_FREE_VERTICES, boundary.N_FREE_CHAINS]]
-        used = counters[[boundary.N_VERTICES, boundary.N_CHAINS]] - free
-        if used[0] + 4 * n_points > len(vertices):
+        n_chains = counters[boundary.N_CHAINS] - counters[boundary.N_FREE_CHAINS]
+        if counters[boundary.N_VERTICES] + 4 * n_points > len(vertices):
             vertices = _enlarged(vertices, 4 * n_points)
-        if used[1] + 2 * n_points > len(chains):
+        if n_chains + 2 * n_points > len(chains):
             chains = _enlarged(chains, 2 * n_points)
         self._tables = self._tables._replace(vertices=vertices, chains=chains)
 
@@ -249,6 +248,9 @@ class Tracer:
         self._kin = smallest[kin[staying]]
         self._last_label = place[self._last_label].astype(np.int32)
         self._chains[:, boundary.LABEL] = place[self._chains[:, boundary.LABEL]]
+        counters = self._tables.counters
+        if 2 * counters[boundary.N_GONE] > counters[boundary.N_VERTICES]:
+            boundary.compact(self._tables.vertices, self._tables.chains, counters)
         return polygons
 
     def _polygons(self, roots: Table, kin: Table, complete: Table) -> LatticePolygons:
@@ -446,7 +448,7 @@ def _walk(
                 x[n], y[n] = vertices[vertex, boundary.X], vertices[vertex, boundary.Y]
                 n += 1
                 following = vertices[vertex, boundary.NEXT]
-                boundary.free_vertex(vertex, vertices, counters)
+                boundary.drop_vertex(vertex, vertices, counters)
                 vertex = following
             if n > begin:
                 x[n], y[n] = x[begin], y[begin]

@@ -333,8 +333,8 @@ class _Table:
 
     def _areas(self, polygons: LatticePolygons) -> npt.NDArray[np.float64]:
         if self._is_simplified:
-            areas = self._ground.ring_areas(polygons.x, polygons.y, polygons.rings)
-            return -_by_feature(areas, polygons)
+            of_rings = self._ground.ring_areas(polygons.x, polygons.y, polygons.rings)
+            return -_by_feature(of_rings, polygons)
         if self._ground.is_uniform:
             # Rounded once, so that it is exactly the pixels times the area of one.
             areas: npt.NDArray[np.float64] = polygons.pixels * self._ground.row_area[0]
