@@ -8,7 +8,7 @@ help:
 	@echo "make demo       map a synthetic scene, into demo/"
 	@echo "make test       lint, types and tests, as CI runs them"
 	@echo "make test-slow  the long forms of the tests"
-	@echo "make bench      speed and memory of the bundled model and of the reference networks, half an hour"
+	@echo "make bench      speed and memory of predict and vectorize, three quarters of an hour"
 
 demo: $(VENV)/installed
 	$(BIN)/glnet-geo demo -o demo --overwrite
@@ -26,6 +26,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/prediction.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/vectorizing.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -24,7 +24,7 @@ from glnet_geo.cli.predict import describe
 @overwrite_option
 @verbosity_options
 def demo(output: Path, size: int, seed: int, device: str, overwrite: bool, quiet: bool) -> None:
-    """Make a synthetic scene with known truth, map it and score the map."""
+    """Make a synthetic scene with known truth, map it, make polygons and score the map."""
     from glnet_geo.demonstration import GSD_M, run_demo
 
     with progress("Predicting", "frames", quiet) as report:
@@ -37,6 +37,8 @@ def demo(output: Path, size: int, seed: int, device: str, overwrite: bool, quiet
     click.echo(f"{result.scene}   synthetic scene, {size} x {size} px of {GSD_M} m")
     click.echo(f"{result.truth}   its true classes")
     click.echo(f"{result.summary.output}   the predicted ones")
+    polygons = result.polygons
+    click.echo(f"{polygons.output}   {polygons.polygons} polygons of them")
     click.echo(f"{result.quicklook}   scene, truth and prediction")
     scores = result.scores
     parts = [

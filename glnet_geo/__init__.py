@@ -2,10 +2,13 @@
 
 The layers, from the bottom up; a module imports from its own floor downwards only:
 
-    grid, legend, errors, outputs, bands, validity   values and files, no rasters, no torch
+    grid, ground, legend, errors, outputs, runs, ... values and files, no rasters, no torch
     tiling, metrics, models                          integers, scores, networks
+    sieve, tracing, holes, simplifying, lattice      runs of class ids to polygons in pixels
     raster, radiometry, features, checkpoint, ...    what is read and written
+    class_raster, vector_output, ...                 class rasters in, vector files out
     blending, segmenter, mapping, prediction         a scene through a model
+    vectorizing                                      a class raster to polygons
     training                                         a model from scenes
     fitting, demonstration                           whole jobs of several of these
     cli                                              Click and nothing else
@@ -29,38 +32,51 @@ if TYPE_CHECKING:
     from glnet_geo.map_summary import MapSummary
     from glnet_geo.prediction import predict
     from glnet_geo.tiling import FrameExtent
+    from glnet_geo.units import Area, Length
     from glnet_geo.validity import Validity
+    from glnet_geo.vector_summary import VectorSummary
+    from glnet_geo.vectorizing import Generalisation, vectorize
 
 _HOMES = {
+    "Area": "units",
     "FrameExtent": "tiling",
+    "Generalisation": "vectorizing",
     "GlnetGeoError": "errors",
     "LandCover": "legend",
     "Legend": "legend",
+    "Length": "units",
     "MapSummary": "map_summary",
     "ModelCard": "checkpoint",
     "Validity": "validity",
+    "VectorSummary": "vector_summary",
     "fit": "fitting",
     "import_checkpoints": "importing",
     "load_model": "checkpoint",
     "predict": "prediction",
     "read_card": "checkpoint",
     "run_demo": "demonstration",
+    "vectorize": "vectorizing",
 }
 
 __all__ = [
+    "Area",
     "FrameExtent",
+    "Generalisation",
     "GlnetGeoError",
     "LandCover",
     "Legend",
+    "Length",
     "MapSummary",
     "ModelCard",
     "Validity",
+    "VectorSummary",
     "fit",
     "import_checkpoints",
     "load_model",
     "predict",
     "read_card",
     "run_demo",
+    "vectorize",
 ]
 
 _root = Path(__file__).parent.parent

@@ -17,11 +17,16 @@ from glnet_geo.quicklook import quicklook
 from glnet_geo.raster import read_classes
 from glnet_geo.raster_output import class_map, write_scene
 from glnet_geo.synthetic import make_scene
+from glnet_geo.units import Area, Length
+from glnet_geo.vector_summary import VectorSummary
+from glnet_geo.vectorizing import Generalisation, vectorize
 
 GSD_M = 0.5
 _CRS = "EPSG:32640"  # UTM zone 40 north
 _CORNER = (330_000.0, 2_780_000.0)  # easting and northing of the upper left corner
-_NAMES = ("scene.tif", "truth.tif", "landcover.tif", "quicklook.png")
+_NAMES = ("scene.tif", "truth.tif", "landcover.tif", "landcover.gpkg", "quicklook.png")
+# What a planner would have of such a map: no specks, borders without steps.
+_GENERALISATION = Generalisation(min_area=Area(25, "m2"), simplify=Length(1, "m"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,7 @@ class DemoResult:
         truth: Its true classes.
         quicklook: A picture of scene, truth and prediction.
         summary: The prediction and its summary.
+        polygons: The polygons of the prediction and their summary.
         scores: Of the prediction against the truth.
     """
 
@@ -40,6 +46,7 @@ class DemoResult:
     truth: Path
     quicklook: Path
     summary: MapSummary
+    polygons: VectorSummary
     scores: Scores
 
 
@@ -52,7 +59,7 @@ def run_demo(
     overwrite: bool = False,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> DemoResult:
-    """Makes a synthetic scene, maps it with the bundled model and scores the map.
+    """Makes a synthetic scene, maps it with the bundled model, and vectorizes and scores the map.
 
     Args:
         folder: Where everything is written; made if need be.
@@ -69,8 +76,8 @@ def run_demo(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"The folder {folder} cannot be made: {error.strerror}.") from error
-    scene, truth, landcover, picture = (folder / name for name in _NAMES)
-    for path in (scene, truth, landcover, picture):
+    scene, truth, landcover, vector, picture = (folder / name for name in _NAMES)
+    for path in (scene, truth, landcover, vector, picture):
         check_output(path, overwrite)
     made = make_scene(size, size, seed)
     grid = Grid.north_up(size, size, *_CORNER, GSD_M, _CRS)
@@ -78,6 +85,7 @@ def run_demo(
     with class_map(truth, grid, DUBAI, {"SOURCE": "synthetic scene"}) as writer:
         writer.write(made.labels, grid.window)
     summary = predict(scene, landcover, device=device, overwrite=overwrite, report=report)
+    polygons = vectorize(landcover, vector, generalisation=_GENERALISATION, overwrite=overwrite)
     predicted = read_classes(landcover)
     panels = (
         ("Scene (synthetic)", made.pixels),
@@ -89,4 +97,4 @@ def run_demo(
         quicklook(panels, DUBAI).save(drawn, "PNG")
         publish(drawn, picture)
     scores = ConfusionMatrix(DUBAI).add(made.labels, predicted).scores()
-    return DemoResult(scene, truth, picture, summary, scores)
+    return DemoResult(scene, truth, picture, summary, polygons, scores)

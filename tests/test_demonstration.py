@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyogrio
 import rasterio
 from PIL import Image
 
@@ -12,7 +13,7 @@ def test_demo_makes_what_it_says(cli, tmp_path):
     folder = tmp_path / "new" / "demo"
     result = cli("demo", "-o", folder, "--size", 700)
     assert result.code == 0, result.err
-    names = ["landcover.tif", "quicklook.png", "scene.tif", "truth.tif"]
+    names = ["landcover.gpkg", "landcover.tif", "quicklook.png", "scene.tif", "truth.tif"]
     assert sorted(p.name for p in folder.iterdir() if p.suffix != ".xml") == names
     assert "synthetic scene" in result.out and "nothing was trained" in result.out
 
@@ -27,6 +28,11 @@ def test_demo_makes_what_it_says(cli, tmp_path):
     truth, predicted = arrays["truth.tif"][0], arrays["landcover.tif"][0]
     scores = ConfusionMatrix(DUBAI).add(truth, predicted).scores()
     assert f"mean IoU {scores.mean_iou:.3f}" in result.out
+    polygons = pyogrio.read_dataframe(folder / "landcover.gpkg", layer="landcover")
+    assert polygons.crs == "EPSG:32640" and set(polygons["class"]) <= {
+        c.name for c in DUBAI.classes
+    }
+    assert f"{len(polygons)} polygons" in result.out
     with Image.open(folder / "quicklook.png") as picture:
         colors = {color for _, color in picture.convert("RGB").getcolors(picture.width * 2000)}
     assert {c.rgb for c in DUBAI.classes} <= colors
