@@ -38,6 +38,7 @@ _FORMATS = {
     ".geoparquet": _PARQUET,
     ".shp": _SHAPEFILE,
 }
+_GEOPACKAGE_BYTES = 10**9 - 1000  # of a geometry: SQLite's limit, without what is added to WKB
 _SHAPEFILE_BYTES = 2**31 - 1  # that Esri's own and most other programs read of a file
 _SHAPEFILE_HEADERS = 43  # bytes by which a polygon of a shapefile is at most longer than its WKB
 # All that Esri's and other programs keep beside a .shp.
@@ -66,17 +67,23 @@ def format_of(output: Path) -> str:
     return name
 
 
-def check_size(output: Path, features: int, size: int) -> None:
+def check_size(output: Path, features: int, size: int, largest: int) -> None:
     """Refuses more than a format can hold.
 
     Args:
         output: What is made.
         features: How many features it has so far.
         size: The bytes of their WKB.
+        largest: The bytes of the largest of them.
 
     Raises:
         OutputError: It is too much.
     """
+    if largest > _GEOPACKAGE_BYTES:
+        raise OutputError(
+            f"{output} would have a polygon of {largest // 16_000_000} million vertices, which no "
+            "file can hold. Merge small regions (--min-area) or simplify (--simplify)."
+        )
     is_shapefile = format_of(output) == _SHAPEFILE
     if is_shapefile and size + features * _SHAPEFILE_HEADERS > _SHAPEFILE_BYTES:
         raise OutputError(

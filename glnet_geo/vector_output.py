@@ -117,8 +117,9 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
         """
         geometries = wkb if isinstance(wkb, Blobs) else Blobs.of(wkb.tolist())
         self._features += len(geometries)
-        self._bytes += int(geometries.offsets[-1] - geometries.offsets[0])
-        check_size(self._output, self._features, self._bytes)
+        sizes = np.diff(geometries.offsets)
+        self._bytes += int(sizes.sum())
+        check_size(self._output, self._features, self._bytes, int(sizes.max(initial=0)))
         values = [_column(*pair) for pair in zip(self._made.fields, columns, strict=True)]
         self._writer.write([geometries, *values])
 
