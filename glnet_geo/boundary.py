@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from glnet_geo.kernels import inlined, kernel
 from glnet_geo.runs import NOTHING
 from glnet_geo.union_find import find, unite
 
@@ -109,7 +109,7 @@ class _Corner(NamedTuple):
     region_d: int
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def sweep(row: int, strip: Strip, tables: Tables) -> int:
     """Goes on with the sweep, over the lattice row above row `row` of the strip and later ones.
 
@@ -166,7 +166,7 @@ def sweep(row: int, strip: Strip, tables: Tables) -> int:
     return row
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def has_room(n_points: int, vertices: Table, chains: Table, counters: Table) -> bool:
     """Whether the tables can take what so many lattice points may bring."""
     n_vertices = len(vertices) - counters[N_VERTICES]
@@ -174,7 +174,7 @@ def has_room(n_points: int, vertices: Table, chains: Table, counters: Table) -> 
     return bool(n_vertices >= 4 * n_points and n_chains >= 2 * n_points)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@inlined
 def _region(value: int, above: int, region_above: int, parent: Table, counters: Table) -> int:
     """The region of a run that begins here: that of the pixel above, or a new one."""
     if value == NOTHING:
@@ -185,7 +185,7 @@ def _region(value: int, above: int, region_above: int, parent: Table, counters: 
     return int(counters[N_LABELS]) - 1
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@inlined
 def _meet(
     corner: _Corner,
     is_fixed: bool,
@@ -254,7 +254,7 @@ def _meet(
         _move(new_west, west, HEAD_SLOT, slots, chains)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@inlined
 def _move(slot: int, target: int, column: int, slots: Table, chains: Table) -> None:
     """Lets a chain's end wait at another slot."""
     chain = slots[slot]
@@ -262,7 +262,7 @@ def _move(slot: int, target: int, column: int, slots: Table, chains: Table) -> N
     chains[chain, column] = target
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@inlined
 def _new_vertex(x: int, y: int, flags: int, vertices: Table, counters: Table) -> int:
     # Never where another one was: those that are met together lie together in memory.
     vertex = counters[N_VERTICES]
@@ -272,14 +272,14 @@ def _new_vertex(x: int, y: int, flags: int, vertices: Table, counters: Table) ->
     return int(vertex)
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@inlined
 def drop_vertex(vertex: int, vertices: Table, counters: Table) -> None:
     """Marks a vertex as dealt with."""
     vertices[vertex, FLAGS] = DONE
     counters[N_GONE] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def compact(vertices: Table, chains: Table, counters: Table) -> None:
     """Moves the vertices up into the places of those that are dealt with."""
     places = np.empty(counters[N_VERTICES], np.int32)
@@ -299,7 +299,7 @@ def compact(vertices: Table, chains: Table, counters: Table) -> None:
     counters[N_VERTICES], counters[N_GONE] = n, 0
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@inlined
 def free_chain(chain: int, chains: Table, counters: Table) -> None:
     """Makes a chain's row one that can be used again."""
     chains[chain, LABEL] = -1
@@ -308,7 +308,7 @@ def free_chain(chain: int, chains: Table, counters: Table) -> None:
     counters[N_FREE_CHAINS] += 1
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@inlined
 def _begin_chain(
     vertex: int,
     y: int,
@@ -336,7 +336,7 @@ def _begin_chain(
     slots[way_in] = slots[way_out] = chain
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@inlined
 def _add_vertex(
     vertex: int,
     flags: int,
@@ -379,7 +379,7 @@ def _add_vertex(
         slots[new] = chain
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@inlined
 def _link(vertex: int, following: int, vertices: Table) -> int:
     """Links two vertices; twice the area of the triangle that they make with the origin."""
     vertices[vertex, NEXT] = following
@@ -387,7 +387,7 @@ def _link(vertex: int, following: int, vertices: Table) -> int:
     return int(x * vertices[following, Y] - y * vertices[following, X])
 
 
-@njit(cache=True, nogil=True, forceinline=True)
+@inlined
 def _join(
     chain: int,
     ahead: int,

@@ -18,6 +18,7 @@ from glnet_geo.runs import Runs
 
 _STRIP = 10_000_000  # pixels of a strip
 _BLOCKS = 100_000_000  # pixels up to which a strip holds a whole row of blocks
+_RUNS = 1 << 19  # runs that are handed over together: those of noise are as many as its pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,20 @@ def read_rows(raster: ClassRaster, measured: SceneReader | None = None) -> Itera
         for window in windows:
             rows = ahead.result()
             ahead = pool.submit(read, window)
-            yield rows
-        yield ahead.result()
+            yield from _parts(rows)
+        yield from _parts(ahead.result())
+
+
+def _parts(rows: ClassRows) -> Iterator[ClassRows]:
+    """A strip in parts that have few runs, or one row."""
+    first, top = rows.runs.first, 0
+    while top < rows.runs.height:
+        bottom = int(np.searchsorted(first, first[top] + _RUNS, "right")) - 1
+        bottom = max(bottom, top + 1)
+        here = slice(first[top], first[bottom])
+        sums = None if rows.sums is None else rows.sums[here]
+        yield ClassRows(rows.runs.rows(slice(top, bottom)), sums)
+        top = bottom
 
 
 def _strip_height(raster: ClassRaster) -> int:

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from glnet_geo.heap import add_to_heap, drop_least
+from glnet_geo.kernels import kernel
 from glnet_geo.union_find import find, unite
 
 NONE = -1
@@ -86,7 +86,7 @@ class _Neighbours(NamedTuple):
     border: npt.NDArray[np.int64]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_regions(
     rows: NumberedRuns, regions: Regions, weights: _Floats, limit: float, is_end: bool
 ) -> None:
@@ -124,7 +124,7 @@ def find_regions(
             regions.last[root] = run
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _find_contacts(rows: NumberedRuns, row: int, other_row: int, contacts: _Integers) -> None:
     """For each run of a row, the first run of the row above or below that touches it."""
     other = rows.first[other_row]
@@ -134,7 +134,7 @@ def _find_contacts(rows: NumberedRuns, row: int, other_row: int, contacts: _Inte
         contacts[run] = other
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def change_regions(
     rows: NumberedRuns, regions: Regions, queue: _Integers, limit: float, classes: int
 ) -> int:
@@ -180,7 +180,7 @@ def change_regions(
     return undecided
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _meet(rows: NumberedRuns, regions: Regions, root: int, neighbours: _Neighbours) -> int:
     """Lists a region's neighbours with data and measures the borders; returns how many."""
     count = 0
@@ -201,7 +201,7 @@ def _meet(rows: NumberedRuns, regions: Regions, root: int, neighbours: _Neighbou
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _note(
     regions: Regions, root: int, neighbours: _Neighbours, count: int, run: int, edges: int
 ) -> int:
@@ -221,7 +221,7 @@ def _note(
     return count + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _choose(regions: Regions, root: int, neighbours: _Neighbours, count: int) -> int:
     """The class that a region takes; `NONE` without neighbours, `_BLOCKED` by a smaller one.
 
@@ -247,7 +247,7 @@ def _choose(regions: Regions, root: int, neighbours: _Neighbours, count: int) ->
     return _BLOCKED if is_blocked else best
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _take(regions: Regions, root: int, taken: int, others: _Integers) -> int:
     """Gives a region a class, unites it with its neighbours of that class; the new root."""
     whole = root

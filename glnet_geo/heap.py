@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy.typing as npt
-from numba import njit
+
+from glnet_geo.kernels import kernel
 
 Keys = npt.NDArray[Any]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_to_heap(keys: Keys, items: Keys, size: int, key: float, item: int) -> int:
     """Adds an entry to a heap of `size` entries; the new size."""
     place = size
@@ -21,7 +22,7 @@ def add_to_heap(keys: Keys, items: Keys, size: int, key: float, item: int) -> in
     return size + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def drop_least(keys: Keys, items: Keys, size: int) -> int:
     """Takes the first entry out of a heap of `size` entries; the new size."""
     size -= 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from glnet_geo.boundary import (
     AREA,
@@ -29,6 +28,7 @@ from glnet_geo.boundary import (
     drop_vertex,
     free_chain,
 )
+from glnet_geo.kernels import kernel
 
 NEVER = np.iinfo(np.int64).max
 """Below every row."""
@@ -119,7 +119,7 @@ def fill_holes(
     return around, former
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mark(
     holes: Table,
     tables: Tables,
@@ -152,7 +152,7 @@ def _mark(
                 place += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _extent(start: int, vertices: Table) -> tuple[int, int, int, int]:
     """Columns and rows of a ring: left, right, top, bottom."""
     left = right = vertices[start, X]
@@ -165,7 +165,7 @@ def _extent(start: int, vertices: Table) -> tuple[int, int, int, int]:
     return left, right, top, bottom
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _holds(start: int, vertices: Table, x: int, y: int) -> bool:
     """Whether a lattice point lies in a ring or on it."""
     is_inside = False
@@ -187,7 +187,7 @@ def _holds(start: int, vertices: Table, x: int, y: int) -> bool:
             return is_inside
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _discard(rings: Table, tables: Tables) -> None:
     """Frees rings and their vertices."""
     vertices, chains, counters = tables.vertices, tables.chains, tables.counters

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from glnet_geo.grid import Grid
+from glnet_geo.kernels import kernel
 
 _POLYGON, _MULTIPOLYGON = 3, 6  # geometry types of WKB
 
@@ -181,7 +181,7 @@ def _offsets(counts: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
     return offsets
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _write_wkb(
     features: npt.NDArray[np.int64],
     parts: npt.NDArray[np.int64],
@@ -209,14 +209,14 @@ def _write_wkb(
                     place += 16
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _write_header(kind: int, count: int, place: int, data: npt.NDArray[np.uint8]) -> int:
     """Byte order, geometry type and number of members; the place behind them."""
     data[place] = 1
     return _write_number(count, _write_number(kind, place + 1, data), data)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _write_number(number: int, place: int, data: npt.NDArray[np.uint8]) -> int:
     """Four bytes, the least one first; the place behind them."""
     for byte in range(4):

@@ -16,7 +16,6 @@ as they were, the order in which arcs are simplified is of no importance.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from glnet_geo.boundary import (
     DONE,
@@ -34,6 +33,7 @@ from glnet_geo.boundary import (
     drop_vertex,
 )
 from glnet_geo.heap import add_to_heap, drop_least
+from glnet_geo.kernels import kernel
 
 _WALKED, _REMOVED = 8, 16
 """Flags of a vertex: the arc that begins in it has been simplified; it is no vertex any more."""
@@ -55,7 +55,7 @@ def simplify(tables: Tables, top: int, bottom: int, width: int, tolerance: float
     _free_removed(tables)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _occupy(tables: Tables, top: int, occupied: Table) -> None:
     """Sets the bit of every lattice point that has a vertex."""
     vertices = tables.vertices
@@ -65,7 +65,7 @@ def _occupy(tables: Tables, top: int, occupied: Table) -> None:
             occupied[y, x >> 3] |= 1 << (x & 7)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _simplify_arcs(tables: Tables, top: int, occupied: Table, limit: float) -> None:
     """Simplifies the arcs behind fixed vertices, where that has not been done yet."""
     vertices = tables.vertices
@@ -87,7 +87,7 @@ def _simplify_arcs(tables: Tables, top: int, occupied: Table, limit: float) -> N
             _simplify_arc(arc[: n + 1], vertices, top, occupied, limit)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _simplify_arc(arc: Table, vertices: Table, top: int, occupied: Table, limit: float) -> None:
     """Simplifies one arc: links the vertices that stay, and flags the others."""
     n = len(arc)
@@ -123,13 +123,13 @@ def _simplify_arc(arc: Table, vertices: Table, top: int, occupied: Table, limit:
         occupied[y[k], x[k] >> 3] |= 1 << (x[k] & 7)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _doubled(x: Table, y: Table, i: int, j: int, k: int) -> int:
     """Twice the signed area of a triangle."""
     return int((x[j] - x[i]) * (y[k] - y[i]) - (x[k] - x[i]) * (y[j] - y[i]))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_backward(x: Table, y: Table) -> bool:
     """Whether this is not the direction in which both regions look at the arc."""
     n = len(x)
@@ -139,7 +139,7 @@ def _is_backward(x: Table, y: Table) -> bool:
     return bool((y[i], x[i]) > (y[j], x[j]))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fewest(x: Table, y: Table) -> int:
     """How many vertices must stay between the ends of an arc.
 
@@ -158,7 +158,7 @@ def _fewest(x: Table, y: Table) -> int:
     return 0 if doubled > 0 else 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_blocked(x: Table, y: Table, i: int, j: int, k: int, occupied: Table) -> bool:
     """Whether a vertex other than its corners lies in a triangle or on its sides."""
     for row in range(min(y[i], y[j], y[k]), max(y[i], y[j], y[k]) + 1):
@@ -187,7 +187,7 @@ def _is_blocked(x: Table, y: Table, i: int, j: int, k: int, occupied: Table) -> 
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _free_removed(tables: Tables) -> None:
     """Links the vertices that stay, and frees the others."""
     vertices, chains, counters = tables.vertices, tables.chains, tables.counters
@@ -203,7 +203,7 @@ def _free_removed(tables: Tables) -> None:
             drop_vertex(vertex, vertices, counters)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _staying(vertex: int, vertices: Table) -> int:
     """The vertex itself, or else the next one behind it that stays."""
     while vertices[vertex, FLAGS] & _REMOVED:

@@ -10,11 +10,11 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from glnet_geo import boundary
 from glnet_geo.boundary import Strip, Table, Tables
 from glnet_geo.holes import earliest_pocket, fill_holes
+from glnet_geo.kernels import kernel
 from glnet_geo.lattice import LatticePolygons
 from glnet_geo.runs import NOTHING, Runs
 from glnet_geo.simplifying import simplify
@@ -345,7 +345,7 @@ def _nothing(width: int) -> Runs:
     return Runs(-1, width, np.array([0, 1]), np.zeros(1, np.int32), np.full(1, NOTHING, np.int64))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _roots(parent: Table) -> Table:
     """The smallest member of everyone's set."""
     roots = np.empty_like(parent)
@@ -354,7 +354,7 @@ def _roots(parent: Table) -> Table:
     return roots
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add_up(
     strip: Strip,
     roots: Table,
@@ -390,14 +390,14 @@ def _add_up(
                 floats[root, 1 + k] += sums[run - offset, k]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _join_kin(kin: Table, roots: Table) -> None:
     """Makes kin of regions that are one."""
     for region in range(len(roots)):
         unite(kin, region, roots[region])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _find_saddles(starts: Table, vertices: Table, found: Table) -> None:
     """Lists the saddles of rings in the order in which one meets them."""
     n = 0
@@ -412,7 +412,7 @@ def _find_saddles(starts: Table, vertices: Table, found: Table) -> None:
                 break
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _walk(
     rings: Table,
     of_ring: Table,

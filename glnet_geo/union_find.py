@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from glnet_geo.kernels import kernel
 
 Parents = npt.NDArray[np.int32]
 """For each member its parent, at first itself: `np.arange(n, dtype=np.int32)`."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find(parent: Parents, member: int) -> int:
     """The root of a member's set, its smallest member; halves the path on the way."""
     while parent[member] != member:
@@ -19,7 +20,7 @@ def find(parent: Parents, member: int) -> int:
     return member
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def unite(parent: Parents, a: int, b: int) -> int:
     """Joins the sets of two members; the smaller root wins and is returned."""
     a, b = find(parent, a), find(parent, b)
