@@ -25,7 +25,7 @@ from glnet_geo.class_table import ClassTable, Color
 from glnet_geo.errors import RasterError
 from glnet_geo.georeference import grid_of
 from glnet_geo.grid import Window
-from glnet_geo.raster import box_of, open_raster, reason_of
+from glnet_geo.raster import box_of, local_files, open_raster, reason_of
 from glnet_geo.remote import ScenePath, is_remote
 
 Labels = npt.NDArray[np.integer[Any]]
@@ -88,9 +88,7 @@ class ClassRaster(AbstractContextManager["ClassRaster"]):
     @property
     def files(self) -> tuple[Path, ...]:
         """The local files that it consists of: itself, those beside it, the tiles of a VRT."""
-        if is_remote(self.path):  # GDAL would ask the server for files beside it
-            return ()
-        return tuple(Path(file) for file in self._dataset.files if not is_remote(file))
+        return local_files(self.path, self._dataset)
 
     def read(self, window: Window) -> tuple[Labels, Mask | None]:
         """Reads a window.

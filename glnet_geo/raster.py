@@ -131,9 +131,7 @@ class SceneReader(AbstractContextManager["SceneReader"]):
     @property
     def files(self) -> tuple[Path, ...]:
         """The local files that it consists of: itself, masks beside it, the tiles of a VRT."""
-        if is_remote(self.path):  # GDAL would ask the server for files beside it
-            return ()
-        return tuple(Path(file) for file in self._dataset.files if not is_remote(file))
+        return local_files(self.path, self._dataset)
 
     def read(self, window: Window) -> Chip:
         """Reads a window of the grid at full resolution.
@@ -321,6 +319,13 @@ def open_raster(path: ScenePath) -> Any:
             f"{path} has no bands of its own. Export a subdataset of it first: gdal_translate"
         )
     return dataset
+
+
+def local_files(path: ScenePath, dataset: Any) -> tuple[Path, ...]:
+    """The local files that an open raster consists of."""
+    if is_remote(path):  # GDAL would ask the server for files beside it
+        return ()
+    return tuple(Path(file) for file in dataset.files if not is_remote(file))
 
 
 def _band_infos(dataset: Any) -> tuple[BandInfo, ...]:

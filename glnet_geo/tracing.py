@@ -16,6 +16,7 @@ from glnet_geo.boundary import Strip, Table, Tables
 from glnet_geo.holes import earliest_pocket, fill_holes
 from glnet_geo.kernels import kernel
 from glnet_geo.lattice import LatticePolygons
+from glnet_geo.rings import collect
 from glnet_geo.runs import NOTHING, Runs
 from glnet_geo.simplifying import simplify
 from glnet_geo.union_find import find, unite
@@ -265,7 +266,7 @@ class Tracer:
         # The outside is the one ring of a region with a negative area.
         by_region = np.lexsort((self._chains[rings, boundary.AREA], of_ring))
         rings, of_ring = rings[by_region], of_ring[by_region]
-        x, y, ends, n_rings = self._collect(rings, of_ring, len(order))
+        x, y, ends, n_rings = collect(self._tables, rings, of_ring, len(order))
         parts = np.zeros(len(order) + 1, np.int64)
         np.cumsum(n_rings, out=parts[1:])
         is_first = np.diff(feature_of, prepend=-1) > 0
@@ -291,46 +292,6 @@ class Tracer:
         order = np.lexsort((first, group_first[group], group_last[group]))
         group = group[order]
         return complete[order], np.cumsum(np.diff(group, prepend=-1) != 0) - 1
-
-    def _collect(
-        self, rings: Table, of_ring: Table, n_regions: int
-    ) -> tuple[Table, Table, Table, Table]:
-        """Walks the rings, cuts those that touch themselves, and frees their vertices."""
-        tables = self._tables
-        chains = self._chains[rings]
-        pairs, of_pair = _pinches(chains, tables.vertices)
-        following = tables.vertices[pairs, boundary.NEXT]
-        tables.vertices[pairs, boundary.NEXT] = following[:, ::-1]
-        first_pair = np.searchsorted(of_pair, np.arange(len(rings) + 1))
-        # Every cut makes one more ring.
-        n_rings = len(rings) + len(pairs)
-        n_vertices = int(chains[:, boundary.LENGTH].sum()) + n_rings
-        x, y = np.empty(n_vertices, np.int32), np.empty(n_vertices, np.int32)
-        ends, per_region = np.zeros(n_rings + 1, np.int64), np.zeros(n_regions, np.int64)
-        _walk(rings, of_ring, pairs, first_pair, tables, x, y, ends, per_region)
-        return x[: ends[-1]], y[: ends[-1]], ends, per_region
-
-
-def _pinches(rings: Table, vertices: Table) -> tuple[Table, Table]:
-    """Where rings touch themselves.
-
-    A region that meets itself in a corner, from two sides, has a ring that passes there twice.
-    Cut there, it becomes two rings that touch in a point, which is what valid polygons have.
-
-    Returns:
-        Pairs of vertices in the same place, P x 2, and the position of each pair's ring.
-    """
-    positions = np.flatnonzero(rings[:, boundary.SADDLES] > 1)
-    counts = rings[positions, boundary.SADDLES]
-    found = np.empty(int(counts.sum()), np.int64)
-    _find_saddles(rings[positions, boundary.TAIL], vertices, found)
-    of_found = np.repeat(positions, counts)
-    x, y = vertices[found, boundary.X], vertices[found, boundary.Y]
-    order = np.lexsort((x, y, of_found))
-    found, of_found, x, y = found[order], of_found[order], x[order], y[order]
-    is_twice = (np.diff(of_found) == 0) & (np.diff(x) == 0) & (np.diff(y) == 0)
-    place = np.flatnonzero(is_twice)
-    return np.stack([found[place], found[place + 1]], axis=1), of_found[place]
 
 
 def _enlarged(table: Table, more: int) -> Table:
@@ -395,65 +356,3 @@ def _join_kin(kin: Table, roots: Table) -> None:
     """Makes kin of regions that are one."""
     for region in range(len(roots)):
         unite(kin, region, roots[region])
-
-
-@kernel
-def _find_saddles(starts: Table, vertices: Table, found: Table) -> None:
-    """Lists the saddles of rings in the order in which one meets them."""
-    n = 0
-    for start in starts:
-        vertex = start
-        while True:
-            if vertices[vertex, boundary.FLAGS] & boundary.SADDLE:
-                found[n] = vertex
-                n += 1
-            vertex = vertices[vertex, boundary.NEXT]
-            if vertex == start:
-                break
-
-
-@kernel
-def _walk(
-    rings: Table,
-    of_ring: Table,
-    pairs: Table,
-    first_pair: Table,
-    tables: Tables,
-    x: Table,
-    y: Table,
-    ends: Table,
-    per_region: Table,
-) -> None:
-    """Writes rings out and frees them.
-
-    Args:
-        rings: The rings' chains, whose tails, where the sweep closed them, are on their outside.
-        of_ring: The region of each ring.
-        pairs: Where rings were cut: each vertex lies on a ring of its own.
-        first_pair: For each ring its first cut, and at the end the number of cuts.
-        tables: The sweep's state.
-        x: To be filled with columns.
-        y: To be filled with rows.
-        ends: To be filled with the number of vertices up to each ring, from place 1 on.
-        per_region: To be filled with the number of rings of each region.
-    """
-    vertices, chains, counters = tables.vertices, tables.chains, tables.counters
-    n = n_rings = 0
-    for ring in range(len(rings)):
-        for k in range(2 * first_pair[ring] - 1, 2 * first_pair[ring + 1]):
-            is_cut = k >= 2 * first_pair[ring]
-            vertex = pairs[k // 2, k % 2] if is_cut else chains[rings[ring], boundary.TAIL]
-            begin = n
-            while not vertices[vertex, boundary.FLAGS] & boundary.DONE:
-                x[n], y[n] = vertices[vertex, boundary.X], vertices[vertex, boundary.Y]
-                n += 1
-                following = vertices[vertex, boundary.NEXT]
-                boundary.drop_vertex(vertex, vertices, counters)
-                vertex = following
-            if n > begin:
-                x[n], y[n] = x[begin], y[begin]
-                n += 1
-                n_rings += 1
-                ends[n_rings] = n
-                per_region[of_ring[ring]] += 1
-        boundary.free_chain(rings[ring], chains, counters)

@@ -45,6 +45,7 @@ FLOORS = (
         "boundary",
         "simplifying",
         "holes",
+        "rings",
         "tracing",
     },
     {
