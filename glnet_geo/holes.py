@@ -53,7 +53,9 @@ def earliest_pocket(
     waiting = chains[(chains[:, LABEL] >= 0) & (chains[:, HEAD_SLOT] != CLOSED)]
     if not len(waiting):
         return NEVER
-    head, tail = vertices[waiting[:, HEAD]], vertices[waiting[:, TAIL]]
+    # Products of coordinates need 64 bits.
+    head = vertices[waiting[:, HEAD]].astype(np.int64)
+    tail = vertices[waiting[:, TAIL]].astype(np.int64)
     start, end = waiting[:, HEAD_SLOT] - (width + 1), waiting[:, TAIL_SLOT]
     # Closed along the row below: down from the tail, along it, and up to the head.
     doubled = (

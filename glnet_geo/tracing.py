@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from glnet_geo import boundary
 from glnet_geo.boundary import Strip, Table, Tables
-from glnet_geo.holes import earliest_pocket, fill_holes
+from glnet_geo.holes import NEVER, earliest_pocket, fill_holes
 from glnet_geo.kernels import kernel
 from glnet_geo.lattice import LatticePolygons
 from glnet_geo.rings import collect
@@ -100,7 +100,7 @@ class Tracer:
                 self._fill_holes(roots, is_open, self._hole_limits)
             if is_due and self._tolerance:
                 self._simplify(bottom)
-            polygons = self._give_away(roots, is_open | self._is_uncertain(roots) | (not is_due))
+            polygons = self._give_away(roots, is_open, self._is_uncertain(roots) | (not is_due))
             if is_due:
                 yield polygons
 
@@ -231,13 +231,22 @@ class Tracer:
         np.add.at(self._floats[:, 1:], around[gone], self._floats[gone, 1:])
         self._numbers[gone, PIXELS] = 0
 
-    def _give_away(self, roots: Table, is_held: npt.NDArray[np.bool_]) -> LatticePolygons:
-        """Takes the features out that nothing holds, and numbers what stays anew."""
+    def _give_away(
+        self, roots: Table, is_open: npt.NDArray[np.bool_], is_held: npt.NDArray[np.bool_]
+    ) -> LatticePolygons:
+        """Takes the features out that are complete and not held, and numbers what stays anew."""
         kin = _roots(self._kin)[roots]
         is_here = (roots == np.arange(len(roots))) & (self._numbers[:, PIXELS] > 0)
-        stays = np.zeros(len(roots), np.bool_)
-        stays[kin[is_here & is_held]] = True
-        stays = stays[kin]
+        # Of each feature, at the place of its smallest region.
+        last_row = np.zeros(len(roots), np.int64)
+        np.maximum.at(last_row, kin[is_here], self._numbers[is_here, LAST_ROW])
+        comes, waits = np.zeros(len(roots), np.bool_), np.zeros(len(roots), np.bool_)
+        comes[kin[is_here & is_open]] = True
+        waits[kin[is_here & is_held]] = True
+        # What was complete later waits for its turn, or the order would depend on the strips.
+        waiting = is_here & (waits & ~comes)[kin]
+        turn = last_row[kin[waiting]].min(initial=NEVER)
+        stays = (comes | waits | (last_row >= turn))[kin]
         polygons = self._polygons(roots, kin, np.flatnonzero(is_here & ~stays))
         staying = np.flatnonzero(is_here & stays)
         place = np.full(len(roots) + 1, -1, np.int64)
@@ -264,7 +273,9 @@ class Tracer:
         of_ring = rank[roots[label[rings]]]
         rings, of_ring = rings[of_ring >= 0], of_ring[of_ring >= 0]
         # The outside is the one ring of a region with a negative area.
-        by_region = np.lexsort((self._chains[rings, boundary.AREA], of_ring))
+        chains = self._chains[rings]
+        x, y = self._tables.vertices[chains[:, boundary.TAIL], : boundary.NEXT].T
+        by_region = np.lexsort((x, y, chains[:, boundary.AREA], of_ring))
         rings, of_ring = rings[by_region], of_ring[by_region]
         x, y, ends, n_rings = collect(self._tables, rings, of_ring, len(order))
         parts = np.zeros(len(order) + 1, np.int64)
