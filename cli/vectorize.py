@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @click.option(
     "--dissolve", is_flag=True, help="One multipolygon a class. All of them must fit in memory."
 )
-@click.option("--layer", default="landcover", show_default=True, help="Name of the layer.")
+@click.option("--layer", help="Name of the layer; landcover if none is given.")
 @click.option("--layer-per-class", is_flag=True, help="A layer for each class instead of one.")
 @click.option(
     "--append",
@@ -54,7 +54,9 @@ if TYPE_CHECKING:
 @overwrite_option
 @json_option
 @verbosity_options
-def vectorize(raster: str, output: Path, as_json: bool, quiet: bool, **options: Any) -> None:
+def vectorize(
+    raster: str, output: Path, layer: str | None, as_json: bool, quiet: bool, **options: Any
+) -> None:
     """Make polygons of RASTER, a class raster of any origin, or a URL of one.
 
     Example: glnet-geo vectorize landcover.tif -o landcover.gpkg --min-area 50m2 --simplify 1m
@@ -63,14 +65,21 @@ def vectorize(raster: str, output: Path, as_json: bool, quiet: bool, **options: 
     and a GeoPackage opens in QGIS in the colours of the classes. Small regions go first
     (--min-area), then holes (--fill-holes), then borders become smoother (--simplify).
     """
-    from glnet_geo.vectorizing import Generalisation
+    if layer is not None and options["layer_per_class"]:
+        raise click.UsageError("--layer names a single layer. Leave it out, or --layer-per-class.")
+    from glnet_geo.vectorizing import DEFAULT_LAYER, Generalisation
     from glnet_geo.vectorizing import vectorize as vectorize_raster
 
     names = ("connectivity", "min_area", "fill_holes", "simplify")
     generalisation = Generalisation(**{name: options.pop(name) for name in names})
     with progress("Vectorizing", "rows", quiet) as report:
         summary = vectorize_raster(
-            raster, output, generalisation=generalisation, report=report, **options
+            raster,
+            output,
+            generalisation=generalisation,
+            layer=DEFAULT_LAYER if layer is None else layer,
+            report=report,
+            **options,
         )
     if as_json:
         click.echo(json.dumps(summary.to_dict(), ensure_ascii=False))

@@ -18,7 +18,7 @@ from glnet_geo.runs import Runs
 
 _STRIP = 10_000_000  # pixels of a strip
 _BLOCKS = 100_000_000  # pixels up to which a strip holds a whole row of blocks
-_RUNS = 1 << 19  # runs that are handed over together: those of noise are as many as its pixels
+_RUNS = 1 << 17  # runs that are handed over together: those of noise are as many as its pixels
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ class Area:
         return self.value / ground.row_area
 
     def __str__(self) -> str:
-        return f"{self.value:g} {self.unit}"
+        return f"{self.value:.12g} {self.unit}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Length:
         return self.value / math.sqrt(ground.mean_area)
 
     def __str__(self) -> str:
-        return f"{self.value:g} {self.unit}"
+        return f"{self.value:.12g} {self.unit}"
 
 
 def _check_size(ground: Ground, what: str, example: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +19,7 @@ from glnet_geo.class_raster import ClassRaster
 from glnet_geo.class_rows import read_rows
 from glnet_geo.class_table import ClassTable, MapClass
 from glnet_geo.errors import RasterError
+from glnet_geo.geopackage import layer_name
 from glnet_geo.georeference import ground_of
 from glnet_geo.ground import Ground
 from glnet_geo.lattice import LatticePolygons
@@ -123,8 +124,13 @@ def vectorize(
         ground = ground_of(reader.grid)
         chosen = _Choice.of(reader.classes, classes, exclude)
         layers = _class_layers(reader, chosen) if layer_per_class else {layer: None}
-        pieces = _trace(reader, measured, ground, generalisation, report)
-        pieces = (polygons.select(chosen.includes(polygons.value)) for polygons in pieces)
+        # Ends the reading ahead before the rasters are closed, also after an error.
+        traced = stack.enter_context(
+            closing(_trace(reader, measured, ground, generalisation, report))
+        )
+        pieces: Iterable[LatticePolygons] = (
+            polygons.select(chosen.includes(polygons.value)) for polygons in traced
+        )
         if dissolve:
             pieces = _dissolved(pieces)
         is_multi = dissolve or generalisation.connectivity == 8
@@ -170,7 +176,7 @@ def _trace(
     ground: Ground,
     generalisation: Generalisation,
     report: Callable[[int, int], None],
-) -> Iterator[LatticePolygons]:
+) -> Generator[LatticePolygons]:
     """The polygons, as they become complete."""
     grid, holes = reader.grid, generalisation.fill_holes
     tolerance = generalisation.simplify
@@ -284,7 +290,7 @@ def _class_layers(reader: ClassRaster, chosen: _Choice) -> dict[str, MapClass | 
     classes = [reader.classes.of(int(one)) for one in ids[chosen.includes(ids)]]
     if not classes:
         raise RasterError(f"{reader.path} has none of the classes, so there is no layer to make.")
-    return {one.name: one for one in classes}
+    return {layer_name(one.name): one for one in classes}
 
 
 class _Table:
