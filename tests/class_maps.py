@@ -58,7 +58,7 @@ def named_map(path: Path, labels: npt.NDArray[np.uint8], legend: Legend = NAMED)
 
 
 def town(path: Path) -> Path:
-    """A map of 15 m2 with names: building 4 + 3 pixels, bare land 8 in 4, forest 5 in 3 places."""
+    """A map with names: building in 4 + 3 pixels, bare land in 3 + 3 + 1, Wald in 3 + 1."""
     return named_map(
         path, ids([0, 0, 1, 1, 4], [0, 0, 1, 4, 4], [1, 1, 0, 255, 1], [1, 4, 0, 0, 255])
     )
