@@ -175,6 +175,13 @@ def test_as_far_as_geos_does(tolerance):
     assert 0.9 < n_vertices / expected < 1.15
 
 
+@pytest.mark.parametrize("tolerance", [2.7, 9.0])
+def test_narrow_shapes_close_to_each_other(tolerance):
+    # Here vertices of other arcs keep many triangles from going.
+    polygons = assert_simplified(blobs(100, 120, scale=2, seed=1), 4, tolerance, 2048)
+    assert len(polygons) > 500
+
+
 def test_classes_keep_their_areas():
     pixels = blobs(200, 240)
     pixels[50:80, 100:150] = NOTHING
