@@ -35,14 +35,14 @@ NEVER = np.iinfo(np.int64).max
 
 
 def earliest_pocket(
-    chains: Table, vertices: Table, roots: Table, width: int, bottom: int, limit: float
+    chains: Table, vertices: Table, kinds: Table, width: int, bottom: int, limit: float
 ) -> int:
     """The topmost row of what may still turn out to be a small hole.
 
     Args:
         chains: Those of a sweep.
         vertices: Its vertices.
-        roots: The region that each label belongs to.
+        kinds: A number for the class of each label.
         width: Columns of the raster.
         bottom: The first row that is not swept.
         limit: Pixels below which a hole is small.
@@ -66,9 +66,9 @@ def earliest_pocket(
         + start * head[:, Y]
         - head[:, X] * bottom
     )
-    left = roots[waiting[:, LABEL]] * np.int64(width + 2) + np.minimum(start, end)
+    left = kinds[waiting[:, LABEL]] * np.int64(width + 2) + np.minimum(start, end)
     right = left + np.abs(end - start)
-    # What has come into a pocket of its own region from below is no part of the hole.
+    # What has come into a pocket from below, of the same class, may be no part of the hole.
     arms = np.flatnonzero(doubled < 0)
     arms = arms[np.argsort(left[arms])]
     sums = np.concatenate([[0], np.cumsum(-doubled[arms])])

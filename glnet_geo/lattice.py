@@ -31,7 +31,8 @@ class LatticePolygons:
         features: For each feature its first part, and at the end the number of parts.
         value: For each feature its class id.
         pixels: For each feature its number of pixels.
-        area: For each feature the sum of its pixels' weights.
+        area: For each feature the sum of its pixels' weights; those of a hole that was filled
+            count like its topmost row's.
         sums: For each feature the sums of what was to be summed over its pixels; F x S.
     """
 

@@ -6,7 +6,7 @@ come out alike, and neither gaps nor overlaps appear.
 
 The method is Visvalingam and Whyatt's (1993, Line generalisation by repeated elimination of
 points): the vertex whose triangle with its two neighbours is smallest goes first, as long as the
-triangle is smaller than the squared tolerance, which is what GEOS's coverage simplifier calls
+triangle is not larger than the squared tolerance, which is what GEOS's coverage simplifier calls
 tolerance too. A vertex stays if its triangle holds a vertex of any other arc as it was before
 simplification (or of its own as it is now). Lines without a vertex in a triangle cannot cross just
 one of its sides, so removing the vertex leaves everything on its side; and as the other arcs count
@@ -47,7 +47,7 @@ def simplify(tables: Tables, top: int, bottom: int, width: int, tolerance: float
         top: The first lattice row; every vertex on it is fixed unless it is the raster's rim.
         bottom: The last one, likewise.
         width: Columns of the raster.
-        tolerance: In pixels; triangles smaller than its square go.
+        tolerance: In pixels; triangles up to its square go.
     """
     occupied = np.zeros((bottom - top + 1, width // 8 + 1), np.uint8)
     _occupy(tables, top, occupied)
@@ -103,7 +103,7 @@ def _simplify_arc(arc: Table, vertices: Table, top: int, occupied: Table, limit:
         size[k] = abs(_doubled(x, y, k - 1, k, k + 1))
         n_entries = add_to_heap(keys, items, n_entries, size[k], k)
     surplus = n - 2 - _fewest(x, y)
-    while n_entries > 0 and surplus > 0 and keys[0] < limit:
+    while n_entries > 0 and surplus > 0 and keys[0] <= limit:
         key, k = keys[0], items[0]
         n_entries = drop_least(keys, items, n_entries)
         if size[k] != key or _is_blocked(x, y, before[k], k, after[k], occupied):

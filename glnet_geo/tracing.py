@@ -215,7 +215,9 @@ class Tracer:
         if self._hole_limits is None:
             return np.zeros(len(roots), np.bool_)
         vertices, limit = self._tables.vertices, self._hole_limits.max()
-        row = earliest_pocket(self._chains, vertices, roots, self._width, self._row, limit)
+        # What is of one class may be one region further down.
+        _, kinds = np.unique(self._numbers[:, VALUE], return_inverse=True)
+        row = earliest_pocket(self._chains, vertices, kinds[roots], self._width, self._row, limit)
         return self._numbers[:, FIRST] // self._width >= row
 
     def _fill_holes(
