@@ -32,7 +32,7 @@ from class_maps import make_class_map
 
 PEAK_GIGABYTES = 1.0
 GROWTH = 1.20
-OURS, GDAL, SHAPES = "glnet-geo vectorize", "GDALPolygonize", "rasterio shapes"
+OURS, GDAL, SHAPES = "vectorize (ours)", "GDALPolygonize", "rasterio shapes"
 _WHOLE = 10_000  # pixels on a side up to which the whole coverage is checked
 _WINDOW = 5000
 _BATCH = 100_000
