@@ -139,7 +139,7 @@ def _class_lines(summary: MapSummary) -> Iterator[str]:
     width = max(len(land_cover.name) for land_cover in shown)
     for land_cover in sorted(shown, key=lambda one: -pixels.get(one.id, 0)):
         area, share = summary.area_ha(land_cover.id), summary.share(land_cover.id)
-        area_text = "" if area is None else f"{area:12,.1f} ha"
+        area_text = "" if area is None else f"  {area:10,.1f} ha"
         share_text = "-" if share is None else f"{100 * share:.1f} %"
         yield f"  {land_cover.name:<{width}}{area_text}{share_text:>10}"
     without = pixels.get(NODATA, 0) / (summary.grid.height * summary.grid.width)

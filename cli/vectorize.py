@@ -104,4 +104,4 @@ def _class_lines(summary: VectorSummary) -> Iterator[str]:
     for one in sorted(summary.totals, key=lambda total: -total.area):
         area = f"{one.area:,.0f} px" if summary.unit == "px" else f"{one.area / 1e4:,.1f} ha"
         share = f"{100 * one.area / whole:.1f} %"
-        yield f"  {one.land_cover.name:<{width}}{area:>15}{share:>10}{one.polygons:>12,} polygons"
+        yield f"  {one.land_cover.name:<{width}}  {area:>13}{share:>10}{one.polygons:>12,} polygons"

@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS layer_styles (
     update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
 )
 """
+_LISTED = 5  # tables that a message lists
 _RESERVED = ("gpkg", "rtree_", "sqlite_", "layer_styles")
 # No layer of GDAL's may begin with one of them (GDALGeoPackageDataset::ICreateLayer).
 _REFUSED = tuple(set(string.punctuation) - {"_"})
@@ -54,12 +55,43 @@ def check_layers(layers: Iterable[str], path: Path | None, overwrite: bool) -> N
             )
 
 
+def check_replaced(layers: Iterable[str], path: Path) -> None:
+    """Refuses to replace a GeoPackage that holds more than what takes its place.
+
+    Args:
+        layers: Names of the layers of the new one.
+        path: The existing file.
+
+    Raises:
+        OutputError: It has other layers or tables.
+    """
+    try:
+        tables = _tables(path)
+    except OutputError:
+        return  # no GeoPackage, or a broken one: nothing in it can be kept
+    own = {_folded(name) for name in layers}
+    others = [
+        name
+        for name in tables
+        if _folded(name) not in own and not _folded(name).startswith(_RESERVED)
+    ]
+    if others:
+        more = f" and {len(others) - _LISTED} more" if len(others) > _LISTED else ""
+        raise OutputError(
+            f"{path} also has {', '.join(map(repr, others[:_LISTED]))}{more}, which --overwrite "
+            "would delete. Add --append to keep them, or remove the file first."
+        )
+
+
 def _tables(path: Path) -> list[str]:
     with path.open("rb") as file:
         is_database = file.read(16) == b"SQLite format 3\0"
     if is_database:
         with _open(path, path) as database:
-            tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master")]
+            found = database.execute(
+                "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
+            )
+            tables = [name for (name,) in found]
         if "gpkg_contents" in tables:
             return tables
     raise OutputError(f"{path} is no GeoPackage. --append adds layers to GeoPackages only.")

@@ -20,6 +20,7 @@ from glnet_geo.geopackage import (
     add_index,
     add_styles,
     check_layers,
+    check_replaced,
     copy_geopackage,
     features_of,
     remove_journals,
@@ -162,6 +163,8 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
         if self._driver == GEOPACKAGE:
             existing = self._output if self._is_added else None
             check_layers(self._layers, existing, self._can_replace)
+            if not append and self._output.exists():
+                check_replaced(self._layers, self._output)
         elif append:
             raise OutputError(
                 f"{self._output} is no GeoPackage. --append adds layers to GeoPackages only."

@@ -18,7 +18,6 @@ from glnet_geo.arrow_stream import Blobs, Field
 from glnet_geo.class_raster import ClassRaster
 from glnet_geo.class_rows import read_rows
 from glnet_geo.class_table import ClassTable, MapClass
-from glnet_geo.errors import RasterError
 from glnet_geo.geopackage import layer_name
 from glnet_geo.georeference import ground_of
 from glnet_geo.ground import Ground
@@ -134,7 +133,11 @@ def vectorize(
         if dissolve:
             pieces = _dissolved(pieces)
         is_multi = dissolve or generalisation.connectivity == 8
-        table = _Table(reader.classes, ground, bool(generalisation.simplify), bool(confidence))
+        # The pixels of filled holes are known by number only, not by row.
+        is_exact = not generalisation.simplify and (
+            ground.is_uniform or not generalisation.fill_holes
+        )
+        table = _Table(reader.classes, ground, is_exact, bool(confidence))
         folder = stack.enter_context(working_folder(output))
         file = stack.enter_context(
             PolygonFile(
@@ -289,7 +292,7 @@ def _class_layers(reader: ClassRaster, chosen: _Choice) -> dict[str, MapClass | 
     ids = np.array(sorted(found - {NOTHING}), np.int64)
     classes = [reader.classes.of(int(one)) for one in ids[chosen.includes(ids)]]
     if not classes:
-        raise RasterError(f"{reader.path} has none of the classes, so there is no layer to make.")
+        return {DEFAULT_LAYER: None}
     return {layer_name(one.name): one for one in classes}
 
 
@@ -299,7 +302,7 @@ class _Table:
     Args:
         classes: Names of the classes.
         ground: How large the pixels are.
-        is_simplified: Whether areas are no longer those of the pixels.
+        is_exact: Whether areas are those of the pixels that were counted; else of the rings.
         has_confidence: Whether the polygons have a mean of measured values.
 
     Attributes:
@@ -309,10 +312,10 @@ class _Table:
     """
 
     def __init__(
-        self, classes: ClassTable, ground: Ground, is_simplified: bool, has_confidence: bool
+        self, classes: ClassTable, ground: Ground, is_exact: bool, has_confidence: bool
     ) -> None:
         self._classes, self._ground = classes, ground
-        self._is_simplified = is_simplified
+        self._is_exact = is_exact
         self.fields = [
             Field(CLASS_ID, "integer"),
             Field(CLASS, "text"),
@@ -338,7 +341,7 @@ class _Table:
         return columns
 
     def _areas(self, polygons: LatticePolygons) -> npt.NDArray[np.float64]:
-        if self._is_simplified:
+        if not self._is_exact:
             of_rings = self._ground.ring_areas(polygons.x, polygons.y, polygons.rings)
             return -_by_feature(of_rings, polygons)
         if self._ground.is_uniform:

@@ -271,7 +271,7 @@ class TestGeoPackage:
     ) -> None:
         output = tmp_path / "map.gpkg"
         write(output, 3)
-        leave_wal(output, "CREATE TABLE old (x)")
+        leave_wal(output, "CREATE INDEX old ON landcover (class)")
         polygons = write(output, 4)
         assert [path.name for path in tmp_path.iterdir()] == ["map.gpkg"]
         assert [one.wkb for one in read(output, "landcover")[1]] == [one.wkb for one in polygons]

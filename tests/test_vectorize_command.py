@@ -73,6 +73,14 @@ class TestSummary:
         assert areas == "  areas: planar in EPSG:32633"
         assert re.fullmatch(r"  \d+ polygons, \d+ vertices in \d\.\d s, peak \d\.\d GB", foot)
 
+    def test_an_id_and_a_large_area_stay_apart(
+        self, cli: Run, tmp_path: Path, output: Path
+    ) -> None:
+        place = Affine(100_000, 0, 0, 0, -100_000, 0)
+        raster = placed_tif(tmp_path / "plain.tif", np.full((4, 4), 3, np.uint8), transform=place)
+        (line,) = cli("vectorize", raster, "-o", output).err.splitlines()[1:-2]
+        assert line.split()[:2] == ["3", "16,000,000.0"]
+
     def test_json_is_one_object(self, cli: Run, raster: Path, output: Path) -> None:
         result = cli("vectorize", raster, "-o", output, "--json")
         summary = json.loads(result.out)
@@ -209,7 +217,8 @@ class TestLayers:
     def test_one_for_each_class(self, cli: Run, raster: Path, output: Path) -> None:
         cli("vectorize", raster, "-o", output, "-q")
         everything = read_polygons(output)
-        result = cli("vectorize", raster, "-o", output, "--layer-per-class", "--overwrite")
+        output = output.with_name("classes.gpkg")
+        result = cli("vectorize", raster, "-o", output, "--layer-per-class")
         names = [one.name for one in NAMED.classes]
         assert layers_of(output) == names
         assert f"layers {', '.join(names)}\n" in result.err
@@ -377,9 +386,13 @@ class TestRefusals:
         before = output.read_bytes()
         assert cli("vectorize", folder / "map.tif", "-o", output).code == 1
         assert output.read_bytes() == before
-        words = ("--overwrite", "--classes", "4", "--layer", "forest")
-        assert cli("vectorize", folder / "map.tif", "-o", output, *words).code == 0
-        assert layers_of(output) == ["forest"]
+        result = cli(
+            "vectorize", folder / "map.tif", "-o", output, "--overwrite", "--layer", "other"
+        )
+        assert result.code == 1 and "also has 'landcover'" in result.error
+        assert output.read_bytes() == before
+        assert cli("vectorize", folder / "map.tif", "-o", output, "--overwrite").code == 0
+        assert layers_of(output) == ["landcover"]
         assert not work_folder(output).exists()
 
     def test_a_virtual_raster_is_not_replaced_by_its_polygons(self, cli: Run, folder: Path) -> None:
