@@ -110,7 +110,7 @@ class TestExactPolygons:
         monkeypatch.setattr(class_rows, "_STRIP", 1)
         check_same(generalised(tif, connectivity=connectivity), found)
 
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=15, deadline=None)
     @given(
         labels=hnp.arrays(
             np.uint8,
@@ -582,16 +582,16 @@ class TestIndependence:
     def test_of_strips(
         self, tif: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, means: str
     ) -> None:
-        labels = patches(100, 90)
-        labels[40:60, 30:50] = 0
+        labels = patches(60, 50)
+        labels[20:40, 20:35] = 0
         placed_tif(tif, labels, nodata=0, blockysize=1)
         options = {
             "generalisation": MEANS[means],
-            "confidence": placed_tif(tmp_path / "c.tif", noise(100, 90, bands=1)),
+            "confidence": placed_tif(tmp_path / "c.tif", noise(60, 50, bands=1)),
         }
         expected = made(tif, **options)
-        for rows in (1, 33):
-            monkeypatch.setattr(class_rows, "_STRIP", rows * 90)
+        for rows in (1, 23):
+            monkeypatch.setattr(class_rows, "_STRIP", rows * 50)
             check_same(made(tif, **options), expected)
 
     def test_of_strips_where_rows_differ_in_size(
@@ -607,7 +607,7 @@ class TestIndependence:
         np.testing.assert_allclose(found.pop("area_m2"), expected.pop("area_m2"), rtol=1e-13)
         check_same(found, expected)
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=10, deadline=None)
     @given(
         labels=hnp.arrays(
             np.uint8,
