@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from glnet_geo.boundary import (
+from glnet_geo.kernels import kernel
+from glnet_geo.sweep_tables import (
     AREA,
     CLOSED,
     HEAD,
@@ -28,7 +29,6 @@ from glnet_geo.boundary import (
     drop_vertex,
     free_chain,
 )
-from glnet_geo.kernels import kernel
 
 NEVER = np.iinfo(np.int64).max
 """Below every row."""

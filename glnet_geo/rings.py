@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from glnet_geo import boundary
-from glnet_geo.boundary import Table, Tables
+from glnet_geo import sweep_tables as at
 from glnet_geo.kernels import kernel
+from glnet_geo.sweep_tables import Table, Tables
 
 
 def collect(
@@ -26,12 +26,12 @@ def collect(
     """
     chains = tables.chains[rings]
     pairs, of_pair = _pinches(chains, tables.vertices)
-    following = tables.vertices[pairs, boundary.NEXT]
-    tables.vertices[pairs, boundary.NEXT] = following[:, ::-1]
+    following = tables.vertices[pairs, at.NEXT]
+    tables.vertices[pairs, at.NEXT] = following[:, ::-1]
     first_pair = np.searchsorted(of_pair, np.arange(len(rings) + 1))
     # Every cut makes one more ring.
     n_rings = len(rings) + len(pairs)
-    n_vertices = int(chains[:, boundary.LENGTH].sum()) + n_rings
+    n_vertices = int(chains[:, at.LENGTH].sum()) + n_rings
     x, y = np.empty(n_vertices, np.int32), np.empty(n_vertices, np.int32)
     ends, per_region = np.zeros(n_rings + 1, np.int64), np.zeros(n_regions, np.int64)
     _walk(rings, of_ring, pairs, first_pair, tables, x, y, ends, per_region)
@@ -48,12 +48,12 @@ def _pinches(rings: Table, vertices: Table) -> tuple[Table, Table]:
     Returns:
         Pairs of vertices in the same place, P x 2, and the position of each pair's ring.
     """
-    positions = np.flatnonzero(rings[:, boundary.SADDLES] > 1)
-    counts = rings[positions, boundary.SADDLES]
+    positions = np.flatnonzero(rings[:, at.SADDLES] > 1)
+    counts = rings[positions, at.SADDLES]
     found = np.empty(int(counts.sum()), np.int64)
-    _find_saddles(rings[positions, boundary.TAIL], vertices, found)
+    _find_saddles(rings[positions, at.TAIL], vertices, found)
     of_found = np.repeat(positions, counts)
-    x, y = vertices[found, boundary.X], vertices[found, boundary.Y]
+    x, y = vertices[found, at.X], vertices[found, at.Y]
     order = np.lexsort((x, y, of_found))
     found, of_found, x, y = found[order], of_found[order], x[order], y[order]
     is_twice = (np.diff(of_found) == 0) & (np.diff(x) == 0) & (np.diff(y) == 0)
@@ -68,10 +68,10 @@ def _find_saddles(starts: Table, vertices: Table, found: Table) -> None:
     for start in starts:
         vertex = start
         while True:
-            if vertices[vertex, boundary.FLAGS] & boundary.SADDLE:
+            if vertices[vertex, at.FLAGS] & at.SADDLE:
                 found[n] = vertex
                 n += 1
-            vertex = vertices[vertex, boundary.NEXT]
+            vertex = vertices[vertex, at.NEXT]
             if vertex == start:
                 break
 
@@ -106,13 +106,13 @@ def _walk(
     for ring in range(len(rings)):
         for k in range(2 * first_pair[ring] - 1, 2 * first_pair[ring + 1]):
             is_cut = k >= 2 * first_pair[ring]
-            vertex = pairs[k // 2, k % 2] if is_cut else chains[rings[ring], boundary.TAIL]
+            vertex = pairs[k // 2, k % 2] if is_cut else chains[rings[ring], at.TAIL]
             begin = n
-            while not vertices[vertex, boundary.FLAGS] & boundary.DONE:
-                x[n], y[n] = vertices[vertex, boundary.X], vertices[vertex, boundary.Y]
+            while not vertices[vertex, at.FLAGS] & at.DONE:
+                x[n], y[n] = vertices[vertex, at.X], vertices[vertex, at.Y]
                 n += 1
-                following = vertices[vertex, boundary.NEXT]
-                boundary.drop_vertex(vertex, vertices, counters)
+                following = vertices[vertex, at.NEXT]
+                at.drop_vertex(vertex, vertices, counters)
                 vertex = following
             if n > begin:
                 x[n], y[n] = x[begin], y[begin]
@@ -120,4 +120,4 @@ def _walk(
                 n_rings += 1
                 ends[n_rings] = n
                 per_region[of_ring[ring]] += 1
-        boundary.free_chain(rings[ring], chains, counters)
+        at.free_chain(rings[ring], chains, counters)

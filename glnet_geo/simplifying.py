@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from glnet_geo.boundary import (
+from glnet_geo.heap import add_to_heap, drop_least
+from glnet_geo.kernels import kernel
+from glnet_geo.sweep_tables import (
     DONE,
     FIXED,
     FLAGS,
@@ -32,8 +34,6 @@ from glnet_geo.boundary import (
     Y,
     drop_vertex,
 )
-from glnet_geo.heap import add_to_heap, drop_least
-from glnet_geo.kernels import kernel
 
 _WALKED, _REMOVED = 8, 16
 """Flags of a vertex: the arc that begins in it has been simplified; it is no vertex any more."""

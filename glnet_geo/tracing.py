@@ -11,14 +11,15 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from glnet_geo import boundary
-from glnet_geo.boundary import Strip, Table, Tables
+from glnet_geo import sweep_tables as at
+from glnet_geo.boundary import sweep
 from glnet_geo.holes import NEVER, earliest_pocket, fill_holes
 from glnet_geo.kernels import kernel
 from glnet_geo.lattice import LatticePolygons
 from glnet_geo.rings import collect
 from glnet_geo.runs import NOTHING, Runs
 from glnet_geo.simplifying import simplify
+from glnet_geo.sweep_tables import Strip, Table, Tables
 from glnet_geo.union_find import find, unite
 
 _BAND = 2048  # rows whose arcs are simplified together
@@ -109,7 +110,7 @@ class Tracer:
         self._row += runs.height
         strip = self._strip(runs)
         self._sweep(strip)
-        roots = _roots(self._tables.parent[: self._tables.counters[boundary.N_LABELS]])
+        roots = _roots(self._tables.parent[: self._tables.counters[at.N_LABELS]])
         self._tally(strip, roots, self._weights[runs.top : self._row], sums)
         last = slice(strip.first[-2], strip.first[-1])
         self._last_label = strip.label[last]
@@ -124,7 +125,7 @@ class Tracer:
 
     @property
     def _chains(self) -> Table:
-        return self._tables.chains[: self._tables.counters[boundary.N_CHAINS]]
+        return self._tables.chains[: self._tables.counters[at.N_CHAINS]]
 
     def _simplify(self, bottom: int) -> None:
         """Simplifies the arcs of the band that ends above row `bottom`."""
@@ -160,14 +161,14 @@ class Tracer:
 
     def _sweep(self, strip: Strip) -> None:
         known = len(self._kin)
-        self._tables.counters[boundary.N_LABELS] = known
+        self._tables.counters[at.N_LABELS] = known
         parent = np.arange(known + len(strip.start), dtype=np.int32)
         kin = parent.copy() if self._is_diagonal else parent[:0]
         kin[:known] = self._kin[: len(kin)]
         self._tables = self._tables._replace(parent=parent, kin=kin)
         row = 1
         while row < len(strip.first) - 1:
-            reached = boundary.sweep(row, strip, self._tables)
+            reached = sweep(row, strip, self._tables)
             if reached == row:
                 self._make_room(int(strip.first[row + 1] - strip.first[row - 1]) + 2)
             row = reached
@@ -176,8 +177,8 @@ class Tracer:
         """Enlarges the tables, such that so many lattice points fit in."""
         counters = self._tables.counters
         vertices, chains = self._tables.vertices, self._tables.chains
-        n_chains = counters[boundary.N_CHAINS] - counters[boundary.N_FREE_CHAINS]
-        if counters[boundary.N_VERTICES] + 4 * n_points > len(vertices):
+        n_chains = counters[at.N_CHAINS] - counters[at.N_FREE_CHAINS]
+        if counters[at.N_VERTICES] + 4 * n_points > len(vertices):
             vertices = _enlarged(vertices, 4 * n_points)
         if n_chains + 2 * n_points > len(chains):
             chains = _enlarged(chains, 2 * n_points)
@@ -225,8 +226,8 @@ class Tracer:
     ) -> None:
         """Lets small holes, and the regions in them, go up in those around."""
         around, holes = fill_holes(self._tables, roots, ~is_open, limits, self._width)
-        owners, pixels = roots[holes[:, boundary.LABEL]], holes[:, boundary.AREA] // 2
-        areas = pixels * self._weights[holes[:, boundary.TOP]]
+        owners, pixels = roots[holes[:, at.LABEL]], holes[:, at.AREA] // 2
+        areas = pixels * self._weights[holes[:, at.TOP]]
         np.add.at(self._numbers[:, PIXELS], owners, pixels)
         np.add.at(self._floats[:, 0], owners, areas)
         gone = np.flatnonzero(around != np.arange(len(around)))
@@ -259,10 +260,10 @@ class Tracer:
         smallest[kin[staying][::-1]] = np.arange(len(staying))[::-1]
         self._kin = smallest[kin[staying]]
         self._last_label = place[self._last_label].astype(np.int32)
-        self._chains[:, boundary.LABEL] = place[self._chains[:, boundary.LABEL]]
+        self._chains[:, at.LABEL] = place[self._chains[:, at.LABEL]]
         counters = self._tables.counters
-        if 2 * counters[boundary.N_GONE] > counters[boundary.N_VERTICES]:
-            boundary.compact(self._tables.vertices, self._tables.chains, counters)
+        if 2 * counters[at.N_GONE] > counters[at.N_VERTICES]:
+            at.compact(self._tables.vertices, self._tables.chains, counters)
         return polygons
 
     def _polygons(self, roots: Table, kin: Table, complete: Table) -> LatticePolygons:
@@ -270,14 +271,14 @@ class Tracer:
         order, feature_of = self._order(kin, complete)
         rank = np.full(len(roots), -1, np.int64)
         rank[order] = np.arange(len(order))
-        label = self._chains[:, boundary.LABEL]
+        label = self._chains[:, at.LABEL]
         rings = np.flatnonzero(label >= 0)
         of_ring = rank[roots[label[rings]]]
         rings, of_ring = rings[of_ring >= 0], of_ring[of_ring >= 0]
         # The outside is the one ring of a region with a negative area.
         chains = self._chains[rings]
-        x, y = self._tables.vertices[chains[:, boundary.TAIL], : boundary.NEXT].T
-        by_region = np.lexsort((x, y, chains[:, boundary.AREA], of_ring))
+        x, y = self._tables.vertices[chains[:, at.TAIL], : at.NEXT].T
+        by_region = np.lexsort((x, y, chains[:, at.AREA], of_ring))
         rings, of_ring = rings[by_region], of_ring[by_region]
         x, y, ends, n_rings = collect(self._tables, rings, of_ring, len(order))
         parts = np.zeros(len(order) + 1, np.int64)

@@ -11,7 +11,7 @@ import rasterio.features
 import shapely
 from hypothesis import strategies as st
 
-from glnet_geo import boundary, tracing
+from glnet_geo import sweep_tables, tracing
 from glnet_geo.lattice import LatticePolygons
 from glnet_geo.runs import NOTHING, Runs
 
@@ -115,8 +115,8 @@ def trace(
 def assert_empty(tracer: tracing.Tracer) -> None:
     """Every vertex is dealt with, every row for a chain free again, and no region is known."""
     counters = tracer._tables.counters
-    assert counters[boundary.N_VERTICES] == counters[boundary.N_GONE]
-    assert counters[boundary.N_CHAINS] == counters[boundary.N_FREE_CHAINS]
+    assert counters[sweep_tables.N_VERTICES] == counters[sweep_tables.N_GONE]
+    assert counters[sweep_tables.N_CHAINS] == counters[sweep_tables.N_FREE_CHAINS]
     assert len(tracer._numbers) == len(tracer._floats) == len(tracer._kin) == 0
 
 

@@ -13,19 +13,10 @@ from hypothesis.extra import numpy as hnp
 
 from glnet_geo.runs import NOTHING, Runs
 from glnet_geo.sieve import Sieve
+from tests.lattices import strips_of
 
 EDGES = ((-1, 0), (0, -1), (0, 1), (1, 0))
 CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
-
-
-def strips_of(pixels, heights):
-    """Runs of pixels, `heights` in turn."""
-    top = index = 0
-    while top < len(pixels):
-        part = pixels[top : top + heights[index % len(heights)]]
-        yield Runs.of(part, part != NOTHING, top)
-        top += len(part)
-        index += 1
 
 
 def sieve_all(pixels, least, connectivity=4, heights=(3,), weights=None):
