@@ -33,3 +33,7 @@ class DatasetError(GlnetGeoError):
 
 class TrainingError(GlnetGeoError):
     """A training run that cannot start, continue or be resumed."""
+
+
+class BatchError(GlnetGeoError):
+    """A batch that cannot start or go on: its inputs, its folder or its workers."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from affine import Affine
 
@@ -109,6 +110,26 @@ class Grid:
         """
         transform = Affine(pixel_m, 0, left, 0, -pixel_m, top)
         return cls(height, width, transform, crs, pixel_m**2)
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> Grid:
+        """Reads the JSON form.
+
+        Raises:
+            KeyError: Something is missing; likewise TypeError and ValueError.
+        """
+        transform = Affine(*table["transform"])
+        return cls(table["height"], table["width"], transform, table["crs"], table["pixel_area_m2"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "height": self.height,
+            "width": self.width,
+            "transform": list(self.transform)[:6],
+            "crs": self.crs,
+            "pixel_area_m2": self.pixel_area_m2,
+        }
 
     @property
     def window(self) -> Window:
