@@ -27,20 +27,28 @@ class SceneFacts:
         grid: Its grid.
         n_bands: Its bands, masks among them.
         dtype: Type of its pixels, as NumPy names it.
+        is_striped: Whether narrow windows cost as much as wide ones.
     """
 
     grid: Grid
     n_bands: int
     dtype: str
+    is_striped: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
-        return {"grid": self.grid.to_dict(), "bands": self.n_bands, "dtype": self.dtype}
+        return {
+            "grid": self.grid.to_dict(),
+            "bands": self.n_bands,
+            "dtype": self.dtype,
+            "striped": self.is_striped,
+        }
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> SceneFacts:
         """Reads the JSON form."""
-        return cls(Grid.from_dict(table["grid"]), table["bands"], table["dtype"])
+        grid = Grid.from_dict(table["grid"])
+        return cls(grid, table["bands"], table["dtype"], table["striped"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,13 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from glnet_geo.tiling import FramePlan
+from glnet_geo.tiling import FrameAxis, FramePlan
 
 FrameScores = npt.NDArray[np.float32]
 """K x H x W: the higher, the likelier."""
+
+Weights = Sequence[npt.NDArray[np.float32]]
+"""What the pixels of each piece along an axis count."""
 
 
 def blend_weights(
@@ -45,6 +48,11 @@ def blend_weights(
     return tuple((tent / total[start : start + size]).astype(np.float32) for start in starts)
 
 
+def axis_weights(axis: FrameAxis) -> Weights:
+    """The weights of frames along an axis."""
+    return blend_weights(axis.starts, axis.size, axis.length)
+
+
 class Strips(Protocol):
     """Keeps what the frames of one row add to the rows that the next one finishes."""
 
@@ -56,6 +64,25 @@ class Strips(Protocol):
 
     def drop_before(self, row: int) -> None:
         """Forgets the strips of the rows above."""
+
+
+class MemoryStrips:
+    """Strips in memory, for a few frames a row."""
+
+    def __init__(self) -> None:
+        self._scores: dict[tuple[int, int], FrameScores] = {}
+
+    def save(self, row: int, column: int, scores: FrameScores) -> None:
+        """Keeps the strip below a frame's core."""
+        self._scores[row, column] = scores
+
+    def load(self, row: int, column: int) -> FrameScores | None:
+        """The strip below a frame's core; None where none was saved."""
+        return self._scores.get((row, column))
+
+    def drop_before(self, row: int) -> None:
+        """Forgets the strips of the rows above."""
+        self._scores = {key: kept for key, kept in self._scores.items() if key[0] >= row}
 
 
 class StripFiles:
@@ -94,22 +121,27 @@ class StripFiles:
 
 
 class Blender:
-    """Adds up the weighted scores of frames and tells the classes of finished pixels.
+    """Adds up the weighted scores of frames and tells those of finished pixels.
 
     Every frame is given to `add` or `skip` once, in the plan's order.
 
     Args:
         plan: The frames.
         strips: Where scores wait for the next row of frames.
+        weights: Weights of the rows and of the columns of frames, where those are a part of a
+            larger plan; None for `axis_weights` of the plan's own.
     """
 
-    def __init__(self, plan: FramePlan, strips: Strips) -> None:
+    def __init__(
+        self, plan: FramePlan, strips: Strips, weights: tuple[Weights, Weights] | None = None
+    ) -> None:
         self._cores = plan.rows.cores, plan.columns.cores
         self._starts = plan.rows.starts, plan.columns.starts
-        rows, columns = plan.rows, plan.columns
-        self._row_weights = blend_weights(rows.starts, rows.size, rows.length)
-        self._column_weights = blend_weights(columns.starts, columns.size, columns.length)
-        self._height = rows.size
+        self._row_weights, self._column_weights = weights or (
+            axis_weights(plan.rows),
+            axis_weights(plan.columns),
+        )
+        self._height = plan.rows.size
         self._strips = strips
         self._from_left: FrameScores | None = None
 
@@ -119,7 +151,7 @@ class Blender:
 
     def add(
         self, row: int, column: int, bands: Iterable[FrameScores]
-    ) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+    ) -> Iterator[tuple[int, FrameScores]]:
         """Adds a frame's scores.
 
         Args:
@@ -128,7 +160,7 @@ class Blender:
             bands: Its scores in bands of rows, from the top, K x n x (columns of the frame).
 
         Yields:
-            Row of the scene, and the classes' positions from there on, n x (columns of the core).
+            Row of the scene, and what is finished from there on, K x n x (columns of the core).
         """
         from_above = self._strips.load(row - 1, column)
         from_left, to_right, below = self._from_left, [], []
@@ -148,7 +180,7 @@ class Blender:
                 scores[:, : waiting.shape[1]] += waiting
             finished = max(min(core_end - start - top, band.shape[1]), 0)
             if finished:
-                yield start + top, best_class(scores[:, :finished])
+                yield start + top, scores[:, :finished]
             if finished < band.shape[1]:
                 below.append(scores[:, finished:])
             top = bottom

@@ -58,12 +58,13 @@ class AreaOfInterest:
     digest: str
 
     @classmethod
-    def read(cls, path: Path, grid: Grid) -> AreaOfInterest:
+    def read(cls, path: Path, grid: Grid, must_overlap: bool = True) -> AreaOfInterest:
         """Reads any vector file that GDAL opens, in any CRS; what is no polygon does not count.
 
         Args:
             path: GeoPackage, GeoJSON, Shapefile, KML or the like.
             grid: The scene's grid. Without a CRS it takes a file without one, in its coordinates.
+            must_overlap: Whether an area outside the grid is an error.
 
         Raises:
             FeaturesError: The file is missing, no vector file, or has no polygons or several layers
@@ -74,7 +75,7 @@ class AreaOfInterest:
         placed = _reproject(path, outlines, grid)
         digest = hashlib.sha256(b"".join(shapely.to_wkb(placed)))
         area = cls(shapely.STRtree(_mend(_to_pixels(placed, grid))), digest.hexdigest())
-        if not area.touches(grid.window):
+        if must_overlap and not area.touches(grid.window):
             raise FeaturesError(
                 f"{path} ({_label(outlines.crs)}) does not overlap the scene "
                 f"({grid.crs_label or 'no CRS'}). {_overlap_advice(grid)}"

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,8 @@ from glnet_geo.filling import Mask, fill_invalid
 from glnet_geo.grid import Grid, Window
 from glnet_geo.radiometry import Stretch
 from glnet_geo.raster import Chip, SceneReader, gdal_environment
-from glnet_geo.spooling import spool_rows
+from glnet_geo.scene import Scene
+from glnet_geo.spooling import spool_window
 from glnet_geo.tiling import Frame, FramePlan, ViewAxis
 from glnet_geo.validity import Validity
 
@@ -86,23 +86,31 @@ class FrameSource:
         remote: Whether the scene is fetched.
     """
 
-    open_scene: Callable[[], SceneReader]
+    open_scene: Callable[[], Scene]
     footing: Footing
     stretch: Stretch
     area: AreaOfInterest | None = None
     folder: Path | None = None
     remote: bool = False
 
-    def read(self, plan: FramePlan, first_row: int = 0) -> Generator[ReadyFrame | None]:
+    def read(
+        self, plan: FramePlan, first_row: int = 0, part: Window | None = None
+    ) -> Generator[ReadyFrame | None]:
         """Yields the plan's frames from a row on; None for those in which no pixel is wanted.
+
+        Args:
+            plan: The frames.
+            first_row: The row of frames to begin with.
+            part: The part of the view that the plan is of; None for all of it.
 
         Raises:
             RasterError: The scene is damaged or has vanished.
         """
+        part = part or Window(0, 0, self.footing.rows.view, self.footing.columns.view)
         rows = range(first_row, len(plan.rows.starts))
-        frames = chain.from_iterable(plan.row(row) for row in rows)
+        frames = (frame.within(part) for row in rows for frame in plan.row(row))
         with ThreadPoolExecutor(1) as pool:
-            worker = pool.submit(_Worker, self, plan).result()
+            worker = pool.submit(_Worker, self, plan, part).result()
             try:
                 ahead = pool.submit(worker.prepare, next(frames))
                 for frame in frames:
@@ -117,11 +125,13 @@ class FrameSource:
 class _Worker:
     """What lives in the reading thread."""
 
-    def __init__(self, source: FrameSource, plan: FramePlan) -> None:
+    def __init__(self, source: FrameSource, plan: FramePlan, part: Window) -> None:
         self._source = source
+        self._part = part
         with gdal_environment(remote=self._source.remote):
             self._scene = source.open_scene()
-        is_whole = len(plan.columns.starts) == 1 and source.footing.is_scene
+        width = source.footing.columns.scene
+        is_whole = len(plan.columns.starts) == 1 and plan.columns.size == width
         self._spool: _Spool | None = None
         # Names would become quantities there.
         is_costly = self._scene.is_striped and not self._scene.is_nominal and not is_whole
@@ -155,7 +165,7 @@ class _Worker:
         valid = np.empty(size, np.bool_)
         with gdal_environment(remote=self._source.remote):
             if self._spool is not None:
-                scene = self._spool.holding(self._rows_for(window))
+                scene = self._spool.holding(self._under(window))
             view = scene.view(footing.rows.view, footing.columns.view)
             # In parts: floats of a whole frame would take more memory than the network.
             for part in window.rows(max(_READ_PIXELS // window.width, 1)):
@@ -164,31 +174,37 @@ class _Worker:
                 valid[rows] = chip.valid
         return Chip(pixels, valid, view.grid.crop(window))
 
-    def _rows_for(self, window: Window) -> Window:
-        """The scene's rows, of full width, that a window of the view is made of."""
-        axis, width = self._source.footing.rows, self._source.footing.columns.scene
-        scale = axis.scene / axis.view
-        top = max(math.floor(window.top * scale) - _MARGIN, 0)
-        bottom = min(math.ceil(window.bottom * scale) + _MARGIN, axis.scene)
-        return Window(top, 0, bottom - top, width)
+    def _under(self, window: Window) -> Window:
+        """The scene's pixels, over the width of the part, that a window of the view is made of."""
+        footing = self._source.footing
+        top, bottom = _reach(footing.rows, window.top, window.bottom)
+        left, right = _reach(footing.columns, self._part.left, self._part.right)
+        return Window(top, left, bottom - top, right - left)
+
+
+def _reach(axis: ViewAxis, start: int, end: int) -> tuple[int, int]:
+    """The scene's pixels that some of the view's are made of: first and end."""
+    scale = axis.scene / axis.view
+    first = max(math.floor(start * scale) - _MARGIN, 0)
+    return first, min(math.ceil(end * scale) + _MARGIN, axis.scene)
 
 
 class _Spool:
-    """Some rows of a striped scene, in tiles."""
+    """A window of a striped scene, in tiles."""
 
-    def __init__(self, scene: SceneReader, path: Path) -> None:
+    def __init__(self, scene: Scene, path: Path) -> None:
         self._scene = scene
         self._path = path
-        self._rows: Window | None = None
+        self._window: Window | None = None
         self._tiles: SceneReader | None = None
 
-    def holding(self, rows: Window) -> SceneReader:
-        """The scene in tiles, of which those rows are filled."""
-        if self._tiles is None or rows != self._rows:
+    def holding(self, window: Window) -> SceneReader:
+        """The scene in tiles, of which those of the window are filled."""
+        if self._tiles is None or window != self._window:
             self.close()
-            spool_rows(self._scene, rows, self._path)
+            spool_window(self._scene, window, self._path)
             # Its mask says what is valid, whatever the bands hold.
-            self._tiles, self._rows = SceneReader(self._path, validity=_BY_MASK), rows
+            self._tiles, self._window = SceneReader(self._path, validity=_BY_MASK), window
         return self._tiles
 
     def close(self) -> None:

@@ -59,6 +59,14 @@ class Window:
             and other.right <= self.right
         )
 
+    def intersection(self, other: Window) -> Window | None:
+        """The pixels that two windows share; None without any."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        bottom, right = min(self.bottom, other.bottom), min(self.right, other.right)
+        if top >= bottom or left >= right:
+            return None
+        return Window(top, left, bottom - top, right - left)
+
     def rows(self, step: int) -> Iterator[Window]:
         """Windows of at most `step` rows of this one, of its width, from the top."""
         for top in range(self.top, self.bottom, step):
@@ -67,6 +75,10 @@ class Window:
     def relative_to(self, outer: Window) -> Window:
         """The same pixels in coordinates that start at the corner of `outer`."""
         return Window(self.top - outer.top, self.left - outer.left, self.height, self.width)
+
+    def within(self, outer: Window) -> Window:
+        """The same pixels in coordinates in which `outer` is given: undoes `relative_to`."""
+        return Window(self.top + outer.top, self.left + outer.left, self.height, self.width)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,13 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from glnet_geo.blending import Blender, FrameScores, Strips
+from glnet_geo.blending import Blender, FrameScores, Strips, best_class
 from glnet_geo.filling import Mask
 from glnet_geo.frame_source import Footing, FrameSource, ReadyFrame
 from glnet_geo.grid import Window
 from glnet_geo.legend import NODATA, Legend
-from glnet_geo.raster import Chip, SceneReader
+from glnet_geo.raster import Chip
+from glnet_geo.scene import Scene
 from glnet_geo.tiling import Frame, FramePlan
 
 Labels = npt.NDArray[np.uint8]
@@ -91,8 +92,8 @@ def map_scene(
                         finisher.write_nodata(writer, frame)
                         continue
                     bands = blender.add(row, column, segmenter(ready.chip))
-                    for top, positions in bands:
-                        finisher.write(writer, frame, ready, top, positions)
+                    for top, scores in bands:
+                        finisher.write(writer, frame, ready, top, best_class(scores))
             strips.drop_before(row)
     report(len(plan), len(plan))
 
@@ -108,7 +109,7 @@ class _Finisher(AbstractContextManager["_Finisher"]):
     def __init__(self, source: FrameSource, legend: Legend) -> None:
         self._source = source
         self._ids = legend.ids
-        self._scene: SceneReader | None = None
+        self._scene: Scene | None = None
         self._stack = ExitStack()
 
     def __exit__(self, *error: object) -> None:
@@ -148,7 +149,8 @@ class _Finisher(AbstractContextManager["_Finisher"]):
 
     def _wanted(self, window: Window) -> Mask:
         if self._scene is None:
-            self._scene = self._stack.enter_context(self._source.open_scene())
+            self._scene = self._source.open_scene()
+            self._stack.callback(self._scene.close)
         area = self._source.area
         valid = self._scene.read(window).valid
         return valid if area is None else valid & area.mask(window)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from glnet_geo.errors import RasterError
-from glnet_geo.raster import SceneReader
+from glnet_geo.scene import Scene
 
 LOW_PERCENTILE, HIGH_PERCENTILE = 1.0, 99.0
 """What 0 and 255 stand for, band by band, in scenes that are not uint8."""
@@ -61,7 +61,7 @@ class Stretch:
         return (shares * 255 + 0.5).astype(np.uint8)
 
 
-def find_stretch(scene: SceneReader, scale: Sequence[tuple[float, float]] = ()) -> Stretch:
+def find_stretch(scene: Scene, scale: Sequence[tuple[float, float]] = ()) -> Stretch:
     """The mapping for a scene.
 
     Args:
@@ -90,7 +90,7 @@ def _limits(values: npt.NDArray[Any]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _given_stretch(scene: SceneReader, scale: Sequence[tuple[float, float]]) -> Stretch:
+def _given_stretch(scene: Scene, scale: Sequence[tuple[float, float]]) -> Stretch:
     count = scene.n_bands
     if len(scale) not in (1, count):
         raise RasterError(

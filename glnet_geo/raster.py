@@ -85,6 +85,7 @@ class SceneReader(AbstractContextManager["SceneReader"]):
         is_nominal: Whether values are names (indices of a palette), of which there is no mean.
         is_striped: Whether its blocks span its width, so that narrow windows make GDAL decode the
             same rows again and again.
+        is_all_valid: Whether there is nothing that could make a pixel invalid.
 
     Raises:
         RasterError: The file is missing, no raster, has not the bands, no nodata value for a
@@ -212,6 +213,13 @@ class SceneReader(AbstractContextManager["SceneReader"]):
         self._has_masks = self._alpha is None or not any(by_nodata)
         self._centres = self._validity.centres(self.path, nodata, self._has_masks)
         self._replaced = np.array(by_nodata) & (self._validity.nodata is not None)
+        self.is_all_valid = (
+            all(flag == [MaskFlags.all_valid] for flag in flags)
+            and self._alpha is None
+            and self._colors is None
+            and self._centres is None
+            and not np.issubdtype(self.dtype, np.floating)
+        )
 
     def _level_for(self, height: int, width: int) -> Window:
         """The coarsest overview that is at least as fine as a view; the scene if there is none."""

@@ -18,14 +18,7 @@ from glnet_geo.models.glnet import FrameLogits, GLNet, segment_frame
 from glnet_geo.models.sharing import FramePatch
 from glnet_geo.radiometry import shrink
 from glnet_geo.raster import Chip
-from glnet_geo.tiling import (
-    MAX_FRAME_SCALE,
-    MIN_FRAME_SCALE,
-    FrameExtent,
-    FramePlan,
-    PatchLayout,
-    plan_frames,
-)
+from glnet_geo.tiling import FrameExtent, FramePlan, PatchLayout, scene_frames
 
 
 class GLNetSegmenter:
@@ -77,14 +70,9 @@ class GLNetSegmenter:
 
     def frames(self, height: int, width: int) -> FramePlan:
         """The frames that a scene of this size is covered with."""
-        card, extent, scales = self._card, self._card.frame, (1.0, 1.0)
-        if self._frame is FrameExtent.SCENE:
-            extent = max(height, width)
-        elif isinstance(self._frame, int):
-            extent = self._frame
-        elif not self._reference:
-            scales = (MIN_FRAME_SCALE, MAX_FRAME_SCALE)
-        return plan_frames(height, width, extent, card.overlap, card.patch_size, scales)
+        card = self._card
+        sizes = (card.frame, card.overlap, card.patch_size)
+        return scene_frames(height, width, self._frame, *sizes, is_exact=self._reference)
 
     def __call__(self, chip: Chip) -> Iterator[FrameScores]:
         """Scores of a frame's uint8 pixels C x H x W.

@@ -51,6 +51,10 @@ class Frame:
         if not self.read.contains(self.core):
             raise ValueError(f"core {self.core} reaches outside read {self.read}")
 
+    def within(self, outer: Window) -> Frame:
+        """The same frame in coordinates in which `outer` is given."""
+        return Frame(self.read.within(outer), self.core.within(outer))
+
 
 @dataclass(frozen=True, slots=True)
 class FrameAxis:
@@ -213,6 +217,36 @@ def patch_starts(length: int, patch_size: int) -> tuple[int, ...]:
     while patch_size - (length - patch_size) / (count - 1) < MIN_PATCH_OVERLAP:
         count += 1
     return tuple(_round(k * (length - patch_size) / (count - 1)) for k in range(count))
+
+
+def scene_frames(
+    height: int,
+    width: int,
+    frame: int | FrameExtent,
+    trained: int,
+    overlap: int,
+    patch_size: int,
+    is_exact: bool = False,
+) -> FramePlan:
+    """Covers a scene with frames as they are asked for.
+
+    Args:
+        height: Rows of the scene.
+        width: Columns of the scene.
+        frame: Side of the frames, or where it comes from.
+        trained: Side of the frames that the model was trained on, in pixels.
+        overlap: Pixels that neighbouring frames share at least.
+        patch_size: Side of a patch in pixels.
+        is_exact: Whether frames have exactly the trained side, if it comes from there.
+    """
+    extent, scales = trained, (1.0, 1.0)
+    if frame is FrameExtent.SCENE:
+        extent = max(height, width)
+    elif isinstance(frame, int):
+        extent = frame
+    elif not is_exact:
+        scales = (MIN_FRAME_SCALE, MAX_FRAME_SCALE)
+    return plan_frames(height, width, extent, overlap, patch_size, scales)
 
 
 def plan_frames(

@@ -37,6 +37,7 @@ FLOORS = (
     },
     {
         "tiling",
+        "block_layout",
         "metrics",
         "models",
         "kernels",
@@ -64,6 +65,7 @@ FLOORS = (
         "datasets",
         "sampling",
         "quicklook",
+        "scene",
         "scene_view",
         "spooling",
         "scenery",
@@ -84,7 +86,8 @@ FLOORS = (
     },
     {
         "blending",
-        "blocks",
+        "block_scores",
+        "map_options",
         "frame_source",
         "mapping",
         "segmenter",
@@ -92,6 +95,7 @@ FLOORS = (
         "training",
         "polygon_fields",
         "vectorizing",
+        "polygon_options",
     },
     {"batch_jobs", "engines", "dask_engine", "batching"},
     {"fitting", "demonstration"},
@@ -119,7 +123,7 @@ FENCES = {
     "pyproj": {"features", "stac_catalog", "vector_formats", "vector_layer"},
     "sqlite3": {"geopackage"},
     "torch": {"models", "checkpoint", "importing", "training", "segmenter"},
-    "safetensors": {"checkpoint"},
+    "safetensors": {"block_scores", "checkpoint"},
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glnet_geo.blending import Blender, StripFiles, best_class, blend_weights
+from glnet_geo.blending import Blender, MemoryStrips, StripFiles, best_class, blend_weights
 from glnet_geo.tiling import FramePlan, plan_frames
 
 light = settings(max_examples=40, deadline=None)
@@ -21,20 +21,6 @@ def plans(draw: st.DrawFn) -> FramePlan:
     sides = [draw(st.integers(1, 3 * extent)) for _ in range(2)]
     overlap = draw(st.integers(0, extent // 2 - 1))
     return plan_frames(*sides, extent, overlap, 55, (1.0, 1.0))
-
-
-class MemoryStrips(dict):
-    """Strips without a disk."""
-
-    def save(self, row, column, scores):
-        self[row, column] = scores.copy()
-
-    def load(self, row, column):
-        return self.get((row, column))
-
-    def drop_before(self, row):
-        for key in [key for key in self if key[0] < row]:
-            del self[key]
 
 
 def plain_blend(plan, scores_of):
@@ -59,7 +45,8 @@ def streamed(plan, scores_of, strips, band=17, first_row=0, last_row=None, skipp
                 continue
             scores = scores_of(row, column)
             bands = (scores[:, top : top + band] for top in range(0, scores.shape[1], band))
-            for top, classes in blender.add(row, column, bands):
+            for top, finished in blender.add(row, column, bands):
+                classes = best_class(finished)
                 window = slice(top, top + len(classes)), frame.core.slices[1]
                 assert (labels[window] == 255).all(), "a pixel was finished twice"
                 labels[window] = classes

@@ -1,0 +1,318 @@
+"""The jobs of a batch: blocks of frames through the network, and maps cut from them.
+
+Jobs are small and carry paths, so that any process that sees the same files can run them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from glnet_geo.blending import Blender, MemoryStrips, axis_weights
+from glnet_geo.block_layout import Block, BlockLayout
+from glnet_geo.block_scores import BlockMosaic, BlockScores, Positions, block_path
+from glnet_geo.checkpoint import load_model, read_card
+from glnet_geo.chip import Mask
+from glnet_geo.errors import RasterError
+from glnet_geo.features import AreaOfInterest
+from glnet_geo.frame_source import Footing, FrameSource, ReadyFrame
+from glnet_geo.grid import Grid, Window
+from glnet_geo.legend import NODATA
+from glnet_geo.map_options import MapOptions, area_of, model_tags
+from glnet_geo.outputs import working_folder
+from glnet_geo.polygon_options import PolygonOptions
+from glnet_geo.radiometry import Stretch, find_stretch
+from glnet_geo.raster import SceneReader, gdal_environment
+from glnet_geo.raster_output import MapContent, MapParts
+from glnet_geo.remote import is_fetched
+from glnet_geo.scene import Scene
+from glnet_geo.segmenter import GLNetSegmenter, choose_device
+from glnet_geo.tile_mosaic import PlacedTile, TileMosaic
+
+_CHUNK_PIXELS = 4_000_000  # of a map that are written at a time
+
+
+@dataclass(frozen=True, slots=True)
+class MosaicTask:
+    """What the jobs of a mosaic, or of a scene by itself, have in common.
+
+    Attributes:
+        model_file: The model.
+        options: How it is mapped.
+        grid: Its grid.
+        footing: The view of it that the network sees.
+        layout: The blocks of frames.
+        folder: Where blocks lie.
+        is_lone: Whether it is a scene by itself, which fails if it cannot be read; else what of
+            a tile cannot be read has no data.
+        attempts: How often a tile that cannot be read is tried.
+    """
+
+    model_file: Path
+    options: MapOptions
+    grid: Grid
+    footing: Footing
+    layout: BlockLayout
+    folder: Path
+    is_lone: bool
+    attempts: int
+
+    def open_scene(self, tiles: tuple[PlacedTile, ...], failures: dict[str, str]) -> Scene:
+        """Opens the scene, or the mosaic of some of its tiles."""
+        open_tile = self.options.opener(read_card(self.model_file))
+        if self.is_lone:
+            return open_tile(tiles[0].path)
+        return TileMosaic(tiles, self.grid, open_tile, failures, self.attempts)
+
+
+@dataclass(frozen=True, slots=True)
+class StretchJob:
+    """Finds what the pixel values of a scene or mosaic are mapped to; returns a `Stretch`."""
+
+    task: MosaicTask
+    tiles: tuple[PlacedTile, ...]
+
+    @property
+    def label(self) -> str:
+        """For messages."""
+        return f"{self.tiles[0].name} (values)"
+
+    def prepare(self) -> None:
+        """Nothing to do ahead."""
+
+    def __call__(self) -> Stretch:
+        """Reads a sample of the pixels."""
+        remote = any(is_fetched(tile.path) for tile in self.tiles)
+        with (
+            gdal_environment(remote=remote),
+            closing(self.task.open_scene(self.tiles, {})) as scene,
+        ):
+            return find_stretch(scene, self.task.options.scale)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockResult:
+    """What came of a block.
+
+    Attributes:
+        failures: Why tiles could not be read, by name.
+        seconds: How long it took.
+    """
+
+    failures: dict[str, str]
+    seconds: float
+
+
+@dataclass(slots=True)
+class BlockJob:
+    """Computes a block of frames and leaves its scores in the task's folder.
+
+    Attributes:
+        task: What it belongs to.
+        tiles: The tiles that its frames read.
+        block: The block.
+        stretch: Mapping of pixel values to 0-255.
+    """
+
+    task: MosaicTask
+    tiles: tuple[PlacedTile, ...]
+    block: Block
+    stretch: Stretch
+    _failures: dict[str, str] = field(default_factory=dict, init=False)
+    _frames: Generator[ReadyFrame | None] | None = field(default=None, init=False)
+    _first: tuple[ReadyFrame | None, ...] = field(default=(), init=False)
+
+    @property
+    def label(self) -> str:
+        """For messages."""
+        more = f" and {len(self.tiles) - 1} more" if len(self.tiles) > 1 else ""
+        return f"{self.tiles[0].name}{more}"
+
+    def prepare(self) -> None:
+        """Reads the first frames."""
+        self._frames = self._read()
+        self._first = (next(self._frames),)
+
+    def __call__(self) -> BlockResult:
+        """Runs the frames through the network.
+
+        Raises:
+            GlnetGeoError: A scene by itself cannot be read, or the disk is full.
+        """
+        started = time.monotonic()
+        frames = self._frames or self._read()
+        try:
+            with closing(frames):
+                self._map(chain(self._first, frames))
+        except RasterError:
+            if self._failures.keys() != {tile.name for tile in self.tiles}:
+                raise
+            # Nothing is left to map; what failed is told tile by tile.
+        finally:
+            self._frames, self._first = None, ()
+        return BlockResult(self._failures, time.monotonic() - started)
+
+    def _read(self) -> Generator[ReadyFrame | None]:
+        task, layout = self.task, self.task.layout
+        remote = any(is_fetched(tile.path) for tile in self.tiles)
+        folder = block_path(task.folder, self.block).with_suffix(".spool")
+        area = _area(task.options.aoi, task.grid)
+        open_scene = partial(task.open_scene, self.tiles, self._failures)
+        source = FrameSource(open_scene, task.footing, self.stretch, area, folder, remote)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            yield from source.read(layout.plan(self.block), part=layout.extent(self.block))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _map(self, frames: Iterator[ReadyFrame | None]) -> None:
+        task, layout = self.task, self.task.layout
+        options = task.options
+        segmenter = _segmenter(task.model_file, options.device, options.reference, options.frame)
+        plan, extent = layout.plan(self.block), layout.extent(self.block)
+        rows, columns = (
+            axis_weights(axis.frames)[axis.members(k).start : axis.members(k).stop]
+            for axis, k in (
+                (layout.rows, self.block.row),
+                (layout.columns, self.block.column),
+            )
+        )
+        strips = MemoryStrips()
+        blender = Blender(plan, strips, (rows, columns))
+        scores = BlockScores(layout, self.block, len(segmenter.legend))
+        for row in range(len(plan.rows.starts)):
+            for column, frame in enumerate(plan.row(row)):
+                ready = next(frames)
+                if ready is None:
+                    blender.skip()
+                    continue
+                for top, finished in blender.add(row, column, segmenter(ready.chip)):
+                    place = Window(top, frame.core.left, *finished.shape[1:])
+                    scores.add(place.within(extent), finished)
+            strips.drop_before(row)
+        scores.save(block_path(task.folder, self.block), [*self._failures])
+
+
+@dataclass(frozen=True, slots=True)
+class TileResult:
+    """What came of a tile.
+
+    Attributes:
+        content: What its map holds.
+        polygons: How many were made of it; None where none were wanted.
+        outputs: The finished files.
+        cautions: What whoever reads the map should know.
+        seconds: How long it took to cut it out and to make polygons.
+    """
+
+    content: MapContent
+    polygons: int | None
+    outputs: tuple[Path, ...]
+    cautions: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TileJob:
+    """Cuts the map of a tile, or of a scene by itself, from finished blocks.
+
+    Attributes:
+        task: What it belongs to.
+        tile: The tile.
+        stretch: How its pixel values were mapped, for the tags.
+        output: Its map.
+        polygons: What to make of the map; None for nothing.
+    """
+
+    task: MosaicTask
+    tile: PlacedTile
+    stretch: Stretch
+    output: Path
+    polygons: PolygonOptions | None
+
+    @property
+    def label(self) -> str:
+        """For messages."""
+        return self.tile.name
+
+    def prepare(self) -> None:
+        """Nothing to do ahead."""
+
+    def __call__(self) -> TileResult:
+        """Writes the map, and polygons of it.
+
+        Raises:
+            GlnetGeoError: The tile or a block cannot be read, or the disk is full.
+        """
+        started = time.monotonic()
+        blocks = BlockMosaic(self.task.layout, self.task.folder)
+        self.output.parent.mkdir(parents=True, exist_ok=True)
+        task, path = self.task, self.tile.path
+        card = read_card(task.model_file)
+        open_scene = partial(task.options.opener(card), path)
+        area = _area(task.options.aoi, task.grid)
+        with gdal_environment(remote=is_fetched(path)), open_scene() as scene:
+            cautions = tuple(task.options.cautions(scene, card, task.footing))
+            tags = {
+                **model_tags(card, task.model_file),
+                **task.options.tags(scene, task.footing, self.stretch, area),
+            }
+            with working_folder(self.output) as folder:
+                parts = MapParts(folder, self.output, scene.grid)
+                with parts.filled_part(0, scene.grid.window) as writer:
+                    for window in scene.grid.window.rows(_chunk_rows(scene.grid)):
+                        labels = card.legend.ids[self._positions(blocks, window)]
+                        labels[~self._wanted(scene, area, window)] = NODATA
+                        writer.write(labels, window)
+                content = parts.publish(card.legend, tags)
+        outputs: tuple[Path, ...] = (self.output,)
+        count = None
+        if self.polygons is not None:
+            summary = self.polygons.make(self.output)
+            outputs, count = (*outputs, summary.output), summary.polygons
+        return TileResult(content, count, outputs, cautions, time.monotonic() - started)
+
+    def _positions(self, blocks: BlockMosaic, window: Window) -> Positions:
+        """Positions of classes in a window of the tile."""
+        footing, place = self.task.footing, window.within(self.tile.place)
+        if footing.is_scene:
+            return blocks.read(place)
+        # The nearest pixel of the view: class ids have no values in between.
+        rows = np.array(footing.rows.under(place.top, place.bottom))
+        columns = np.array(footing.columns.under(place.left, place.right))
+        top, left = int(rows[0]), int(columns[0])
+        seen = blocks.read(Window(top, left, int(rows[-1]) - top + 1, int(columns[-1]) - left + 1))
+        nearest: Positions = seen[(rows - top)[:, None], columns - left]
+        return nearest
+
+    def _wanted(self, scene: SceneReader, area: AreaOfInterest | None, window: Window) -> Mask:
+        if scene.is_all_valid:
+            wanted = np.ones((window.height, window.width), np.bool_)
+        else:
+            wanted = scene.read(window).valid
+        return wanted if area is None else wanted & area.mask(window.within(self.tile.place))
+
+
+def _chunk_rows(grid: Grid) -> int:
+    return max(_CHUNK_PIXELS // grid.width, 1)
+
+
+@lru_cache(2)
+def _segmenter(model_file: Path, device: str, reference: bool, frame: object) -> GLNetSegmenter:
+    """The model, loaded once a process."""
+    net, card = load_model(model_file)
+    return GLNetSegmenter(net, card, choose_device(device), reference, frame)  # type: ignore[arg-type]
+
+
+@lru_cache(4)
+def _area(aoi: Path | None, grid: Grid) -> AreaOfInterest | None:
+    """The area of interest, read once a mosaic and process; it need not meet every scene."""
+    return area_of(aoi, grid, must_overlap=False)

@@ -1,0 +1,175 @@
+"""What has to be computed for which scenes of a batch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from glnet_geo.batch_jobs import BlockJob, MosaicTask, StretchJob
+from glnet_geo.batch_record import SceneRecord
+from glnet_geo.block_layout import Block, BlockLayout
+from glnet_geo.block_scores import block_path, is_whole
+from glnet_geo.checkpoint import ModelCard
+from glnet_geo.grid import Window
+from glnet_geo.map_options import MapOptions
+from glnet_geo.radiometry import Stretch
+from glnet_geo.remote import ScenePath
+from glnet_geo.tile_groups import Mosaic
+from glnet_geo.tile_mosaic import PlacedTile
+from glnet_geo.tiling import scene_frames
+
+_BLOCK_FRAMES = 3  # on a side of a block: a minute of work, some 150 MB of scores
+_BLOCKS_A_SLOT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class MosaicPlan:
+    """The work on a mosaic, or on a scene by itself.
+
+    Attributes:
+        task: What its jobs have in common.
+        tiles: All its tiles by name.
+        wanted: The names of those whose maps are to be made.
+        is_as_it_is: Whether its pixels are uint8, which need no statistics.
+    """
+
+    task: MosaicTask
+    tiles: Mapping[str, PlacedTile]
+    wanted: frozenset[str]
+    is_as_it_is: bool
+
+    @property
+    def blocks(self) -> Iterator[Block]:
+        """The blocks that the wanted maps are cut from, row by row."""
+        wanted = {block for name in self.wanted for block in self.blocks_of(name)}
+        return (block for block in self.task.layout if block in wanted)
+
+    def blocks_of(self, name: str) -> Iterator[Block]:
+        """The blocks that the map of a tile is cut from."""
+        return self.task.layout.touching(self._in_view(self.tiles[name].place))
+
+    def has(self, block: Block) -> bool:
+        """Whether an interrupted run has left a block."""
+        return is_whole(block_path(self.task.folder, block))
+
+    def block_job(self, block: Block, stretch: Stretch) -> BlockJob:
+        """The job of a block."""
+        reach = self.task.layout.extent(block)
+        tiles = (
+            tile for tile in self.tiles.values() if self._in_view(tile.place).intersection(reach)
+        )
+        return BlockJob(self.task, tuple(tiles), block, stretch)
+
+    def stretch_job(self) -> StretchJob:
+        """The job that has to come first where pixels are not uint8."""
+        return StretchJob(self.task, tuple(self.tiles.values()))
+
+    def megapixels(self, block: Block) -> float:
+        """Pixels of the view that a block finishes, about, in millions."""
+        closed = self.task.layout.closed(block)
+        return closed.height * closed.width / 1e6
+
+    def _in_view(self, window: Window) -> Window:
+        """The pixels of the view at the centres of a window's."""
+        rows, columns = self.task.footing.rows, self.task.footing.columns
+        top, bottom = (rows.under(k, k + 1)[0] for k in (window.top, window.bottom - 1))
+        left, right = (columns.under(k, k + 1)[0] for k in (window.left, window.right - 1))
+        return Window(top, left, bottom - top + 1, right - left + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Plans the work on mosaics.
+
+    Attributes:
+        model_file: The model.
+        card: Its card.
+        options: How scenes are mapped.
+        folder: Where blocks lie, a folder each mosaic.
+        attempts: How often a tile that cannot be read is tried.
+    """
+
+    model_file: Path
+    card: ModelCard
+    options: MapOptions
+    folder: Path
+    attempts: int
+
+    def plan(
+        self,
+        mosaics: Iterable[Mosaic],
+        records: Mapping[str, SceneRecord],
+        paths: Mapping[str, ScenePath],
+        wanted: frozenset[str],
+        slots: int,
+    ) -> list[MosaicPlan]:
+        """Plans those that hold any of the wanted scenes.
+
+        Args:
+            mosaics: All of them.
+            records: What is known of their scenes.
+            paths: Where those are.
+            wanted: Names of the scenes whose maps are to be made.
+            slots: Jobs that run at a time: there should be some for each.
+
+        Raises:
+            GlnetGeoError: See `MapOptions.footing`.
+        """
+        chosen = [mosaic for mosaic in mosaics if wanted & mosaic.places.keys()]
+        for side in range(_BLOCK_FRAMES, 0, -1):
+            plans = [self._plan_one(mosaic, records, paths, wanted, side) for mosaic in chosen]
+            blocks = sum(len(list(plan.blocks)) for plan in plans)
+            if slots == 1 or blocks >= _BLOCKS_A_SLOT * slots:
+                break
+        return plans
+
+    def _plan_one(
+        self,
+        mosaic: Mosaic,
+        records: Mapping[str, SceneRecord],
+        paths: Mapping[str, ScenePath],
+        wanted: frozenset[str],
+        side: int,
+    ) -> MosaicPlan:
+        tiles = {
+            name: PlacedTile(name, paths[name], place) for name, place in mosaic.places.items()
+        }
+        first = next(iter(tiles.values()))
+        facts = records[first.name].facts
+        assert facts is not None
+        footing = self.options.footing(mosaic.grid, first.path, self.card)
+        size = footing.rows.view, footing.columns.view
+        card, is_lone = self.card, len(tiles) == 1
+        sizes = card.frame, card.overlap, card.patch_size
+        frames = scene_frames(*size, self.options.frame, *sizes, self.options.reference)
+        # Narrow blocks of a striped scene would decode the same strips again and again.
+        is_wide = is_lone and facts.is_striped
+        columns = len(frames.columns.starts) if is_wide else side
+        layout = BlockLayout.cover(frames, 1 if is_wide else side, columns)
+        task = MosaicTask(
+            self.model_file,
+            self.options,
+            mosaic.grid,
+            footing,
+            layout,
+            self.folder / self._digest([records[name] for name in tiles], mosaic, layout),
+            is_lone,
+            self.attempts,
+        )
+        is_as_it_is = facts.dtype == "uint8" and not self.options.scale
+        return MosaicPlan(task, tiles, wanted & tiles.keys(), is_as_it_is)
+
+    def _digest(
+        self, records: Sequence[SceneRecord], mosaic: Mosaic, layout: BlockLayout
+    ) -> str:
+        """A name for what blocks are computed from, so that none is taken for another's."""
+        what = [
+            [[one.name, one.scene, one.identity, str(mosaic.places[one.name])] for one in records],
+            [layout.rows.firsts, layout.columns.firsts, str(layout.rows.frames)],
+            str(layout.columns.frames),
+            records[0].settings,
+        ]
+        return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
