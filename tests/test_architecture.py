@@ -22,6 +22,7 @@ FLOORS = (
         "filling",
         "grid",
         "ground",
+        "journal",
         "legend",
         "manifest",
         "map_summary",
