@@ -56,7 +56,8 @@ def maps_xml(
         if not grid.window.contains(one.window):
             raise ValueError(f"{one.path} at {one.window} reaches outside {grid.window}")
     root = dataset_element(grid, legend, tags)
-    band = ET.SubElement(root, "VRTRasterBand", dataType="Byte", band="1", **_block_size(grid))
+    kind = {"dataType": "Byte", "band": "1", **_block_size(grid)}
+    band = ET.SubElement(root, "VRTRasterBand", kind)
     describe_classes(band, legend)
     ET.SubElement(band, "NoDataValue").text = str(NODATA)
     for one, is_overlapped in zip(maps, _overlapped([one.window for one in maps]), strict=True):
@@ -161,7 +162,7 @@ def _add_map(band: ET.Element, one: PlacedMap, is_overlapped: bool) -> None:
         BlockYSize=str(_BLOCK),
     )
     size = {"xSize": width, "ySize": height}
-    ET.SubElement(source, "SrcRect", xOff="0", yOff="0", **size)
+    ET.SubElement(source, "SrcRect", {"xOff": "0", "yOff": "0", **size})
     place = {"xOff": str(one.window.left), "yOff": str(one.window.top)}
     ET.SubElement(source, "DstRect", {**place, **size})
     if is_overlapped:
