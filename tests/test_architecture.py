@@ -55,6 +55,7 @@ FLOORS = (
         "tracing",
     },
     {
+        "footprint",
         "georeference",
         "raster",
         "raster_output",
@@ -118,7 +119,7 @@ FENCES = {
     "numba": {"kernels"},
     "pyogrio": {"features", "layer_writer", "vector_formats", "vector_layer", "vector_output"},
     "pyarrow": {"vector_formats"},
-    "pyproj": {"features", "stac_catalog", "vector_formats", "vector_layer"},
+    "pyproj": {"features", "footprint", "vector_formats", "vector_layer"},
     "sqlite3": {"geopackage"},
     "torch": {"models", "checkpoint", "importing", "training", "segmenter"},
     "safetensors": {"checkpoint"},
