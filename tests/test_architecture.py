@@ -79,6 +79,7 @@ FLOORS = (
         "layer_writer",
         "qgis_style",
         "stac_catalog",
+        "stac_fields",
         "tile_groups",
         "tile_mosaic",
         "vector_formats",
