@@ -11,8 +11,7 @@ from xml.etree import ElementTree as ET
 
 from glnet_geo.grid import Grid
 from glnet_geo.legend import NODATA, Legend
-
-BAND_DESCRIPTION = "land cover"
+from glnet_geo.sidecar import BAND_DESCRIPTION
 
 
 def mosaic_xml(
@@ -32,6 +31,18 @@ def mosaic_xml(
     height = sum(rows for _, rows in parts)
     if height != grid.height:
         raise ValueError(f"parts of {height} rows do not make {grid.height}")
+    root = dataset_element(grid, legend, tags)
+    band = ET.SubElement(root, "VRTRasterBand", dataType="Byte", band="1")
+    ET.SubElement(band, "Description").text = BAND_DESCRIPTION
+    ET.SubElement(band, "NoDataValue").text = str(NODATA)
+    ET.SubElement(band, "ColorInterp").text = "Palette"
+    _add_colors(band, legend)
+    _add_parts(band, parts, grid.width)
+    return ET.tostring(root)
+
+
+def dataset_element(grid: Grid, legend: Legend, tags: Mapping[str, str]) -> ET.Element:
+    """A virtual raster without a band: where it lies, and the tags of a class raster."""
     size = {"rasterXSize": str(grid.width), "rasterYSize": str(grid.height)}
     root = ET.Element("VRTDataset", size)
     if grid.crs is not None:
@@ -44,13 +55,7 @@ def mosaic_xml(
     names = {f"CLASS_{c.id}": c.name for c in legend.classes}
     for key, value in {**tags, **names}.items():
         ET.SubElement(metadata, "MDI", key=key).text = value
-    band = ET.SubElement(root, "VRTRasterBand", dataType="Byte", band="1")
-    ET.SubElement(band, "Description").text = BAND_DESCRIPTION
-    ET.SubElement(band, "NoDataValue").text = str(NODATA)
-    ET.SubElement(band, "ColorInterp").text = "Palette"
-    _add_colors(band, legend)
-    _add_parts(band, parts, grid.width)
-    return ET.tostring(root)
+    return root
 
 
 def _add_colors(band: ET.Element, legend: Legend) -> None:

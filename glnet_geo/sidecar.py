@@ -12,6 +12,8 @@ from xml.etree import ElementTree as ET
 
 from glnet_geo.legend import LandCover, Legend
 
+BAND_DESCRIPTION = "land cover"
+
 # Name, GFT type (0 integer, 2 string) and GFU usage, as gdal.h numbers them.
 _COLUMNS = (("Value", 0, 5), ("Class", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8))
 
@@ -24,8 +26,14 @@ def sidecar_path(raster: Path) -> Path:
 def sidecar_xml(legend: Legend) -> bytes:
     """The side file of a class raster, UTF-8."""
     root = ET.Element("PAMDataset")
-    band = ET.SubElement(root, "PAMRasterBand", band="1")
-    ET.SubElement(band, "Description").text = "land cover"
+    describe_classes(ET.SubElement(root, "PAMRasterBand", band="1"), legend)
+    ET.indent(root)
+    return f"{ET.tostring(root, encoding='unicode')}\n".encode()
+
+
+def describe_classes(band: ET.Element, legend: Legend) -> None:
+    """Adds names and colours to a band, which may be one of a virtual raster as well."""
+    ET.SubElement(band, "Description").text = BAND_DESCRIPTION
     ET.SubElement(band, "ColorInterp").text = "Palette"
     by_id = {land_cover.id: land_cover for land_cover in legend.classes}
     names, colors = ET.SubElement(band, "CategoryNames"), ET.SubElement(band, "ColorTable")
@@ -44,8 +52,6 @@ def sidecar_xml(legend: Legend) -> bytes:
         ET.SubElement(column, "Usage").text = str(usage)
     for index, land_cover in enumerate(sorted(legend.classes, key=lambda one: one.id)):
         _add_row(table, index, land_cover)
-    ET.indent(root)
-    return f"{ET.tostring(root, encoding='unicode')}\n".encode()
 
 
 def _add_row(table: ET.Element, index: int, land_cover: LandCover) -> None:
