@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import monotonic, sleep
 from types import ModuleType, TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 from uuid import uuid4
 
 from glnet_geo.dask_worker import (
@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 
 _LOOK_EVERY = 2.0  # seconds between two looks at the workers
 _ALONE = 60.0  # seconds without workers between two warnings
+_RETURNS = 3  # times that a job may be given back by workers that lack something
 _LOGGERS = (
     *("distributed", "distributed.client", "distributed.gc"),
     *("tornado", "tornado.application", "asyncio"),
@@ -60,7 +61,7 @@ class DaskEngine:
         self._name = f"glnet-geo-{uuid4().hex}"
         self._numbers = count()
         # The futures are held here too: a job is forgotten with its last one.
-        self._under_way: dict[Any, tuple[Job, bool, Any]] = {}
+        self._under_way: dict[Any, tuple[Job, bool, int, Any]] = {}
         self._ended: SimpleQueue[Any] = SimpleQueue()
         self._workers: dict[str, int] = {}
         self._looked = self._accompanied = monotonic()
@@ -81,8 +82,7 @@ class DaskEngine:
 
         with ExitStack() as stack:
             stack.enter_context(_quiet())
-            cluster = stack.enter_context(start_workers(distributed, n_workers, memory_limit))
-            client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
+            client = stack.enter_context(start_workers(distributed, n_workers, memory_limit))
             engine = cls(client, "local", None, stack)
             engine._wait_for_a_worker(120.0)
             engine._closing = stack.pop_all()
@@ -148,6 +148,9 @@ class DaskEngine:
 
     def submit(self, job: Job, *, light: bool = False) -> None:
         """Takes a job, see `Engine.submit`."""
+        self._submit(job, light, _RETURNS)
+
+    def _submit(self, job: Job, light: bool, returns: int) -> None:
         level = logging.getLogger("glnet_geo").getEffectiveLevel()
         future = self._client.submit(
             pickle.loads,
@@ -156,7 +159,7 @@ class DaskEngine:
             priority=int(light),
             pure=False,
         )
-        self._under_way[future.key] = job, light, future
+        self._under_way[future.key] = job, light, returns, future
         future.add_done_callback(self._ended.put)
 
     def next_outcome(self, timeout: float | None = None) -> Outcome | None:
@@ -179,15 +182,12 @@ class DaskEngine:
 
     def _outcome_of(self, future: Any) -> Outcome | None:
         """How a job ended, or None where it was given back because of the worker."""
-        job, light, _ = self._under_way.pop(future.key)
+        job, light, returns, _ = self._under_way.pop(future.key)
         if future.status == "error":
             error = future.exception()
-            if (
-                self._needs is not None
-                and _is_of_worker(error)
-                and self._dismiss_unfit(list(self._workers))
-            ):
-                self.submit(job, light=light)
+            if self._needs is not None and returns and _is_of_worker(error):
+                self._dismiss_unfit(list(self._workers))
+                self._submit(job, light, returns - 1)
                 return None
             return Outcome(job, None, _readable(error))
         try:
@@ -244,7 +244,7 @@ class DaskEngine:
         lacks = {worker: _lack_of(reply) for worker, reply in replies.items()}
         return {worker: lack for worker, lack in lacks.items() if lack}
 
-    def _dismiss_unfit(self, workers: Sequence[str]) -> bool:
+    def _dismiss_unfit(self, workers: Sequence[str]) -> None:
         """Closes workers that came later and lack something: one would fail job after job."""
         lacks = self._find_lacks(workers)
         for worker, lack in lacks.items():
@@ -252,7 +252,6 @@ class DaskEngine:
             self._workers.pop(worker)
         if lacks:
             self._client.retire_workers(list(lacks))
-        return bool(lacks)
 
 
 def cores() -> int:
@@ -273,7 +272,7 @@ def _distributed() -> ModuleType:
         raise BatchError(
             "Batches on several processes or machines need Dask: pip install glnet-geo[dask]"
         ) from None
-    return cast(ModuleType, distributed)
+    return distributed
 
 
 @contextmanager

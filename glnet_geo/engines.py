@@ -17,13 +17,11 @@ class Job(Protocol):
     """A piece of work; small, for it is pickled: paths, not handles.
 
     A worker that dies has its job run again elsewhere, so a job can be run twice.
-
-    Attributes:
-        label: What it is, for people.
     """
 
     @property
-    def label(self) -> str: ...
+    def label(self) -> str:
+        """What it is, for people."""
 
     def prepare(self) -> None:
         """Reads ahead what the call needs, or nothing.

@@ -7,8 +7,9 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from multiprocessing import resource_tracker
+from multiprocessing import active_children, resource_tracker
 from tempfile import TemporaryDirectory
+from time import monotonic, sleep
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +19,7 @@ from dask.system import cpu_count
 from glnet_geo.segmenter import count_gpus
 
 _SILENT = 60  # above logging.CRITICAL
+_START = 10.0  # seconds that workers may take to start before they are ended all the same
 _DEATHS = 2  # of workers with one job, after which it is given up at the next
 _CONFIG = {
     "distributed.scheduler.allowed-failures": _DEATHS,
@@ -37,7 +39,7 @@ _THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 def start_workers(
     distributed: ModuleType, n_workers: int, memory_limit: int | None
 ) -> Iterator[Any]:
-    """A cluster of processes of one thread, on the loopback device.
+    """Starts processes of one thread each, and gives a client of theirs; all on the loopback device.
 
     Args:
         distributed: The library.
@@ -59,18 +61,19 @@ def start_workers(
                 n_workers=0,
                 threads_per_worker=1,
                 host="127.0.0.1",
-                dashboard_address=None,
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                 memory_limit=memory_limit,
                 local_directory=scratch,
                 silence_logs=_SILENT,
             )
-        stack.callback(_stop, cluster)
+            stack.callback(_stop, cluster)
+            client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
         n_gpus, visible = count_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES")
         for k in range(n_workers):
             options = {**cluster.new_spec["options"], "env": gpu_environment(k, n_gpus, visible)}
             cluster.worker_spec[k] = {**cluster.new_spec, "options": options}
         cluster.scale(n_workers)
-        yield cluster
+        yield client
 
 
 def gpu_environment(worker: int, n_gpus: int, visible: str | None) -> dict[str, str]:
@@ -89,11 +92,13 @@ def gpu_environment(worker: int, n_gpus: int, visible: str | None) -> dict[str, 
 
 def _stop(cluster: Any) -> None:
     """Ends the workers, whatever they are at: a job is a thing that can be run again."""
-    for nanny in cluster.workers.values():
-        process = nanny.process and nanny.process.process
-        if process is not None and process.pid is not None:
-            nanny.auto_restart = False
-            os.kill(process.pid, signal.SIGTERM)
+    # Dask waits forever for one that is killed while it starts.
+    patience = monotonic() + _START
+    while len(cluster.workers) < len(cluster.worker_spec) and monotonic() < patience:
+        sleep(0.05)
+    for process in active_children():
+        if "Dask Worker" in process.name:
+            process.terminate()
     cluster.close(timeout=10)
 
 
@@ -114,8 +119,9 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 @contextmanager
 def _hidden_script() -> Iterator[None]:
     """Keeps children from running the user's script once more, which may have no main guard."""
-    main = sys.modules["__main__"].__dict__
-    before = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+    main: dict[str, Any] = sys.modules["__main__"].__dict__
+    names = {"__file__", "__spec__"} & main.keys()
+    before = {name: main[name] for name in names}
     main.pop("__file__", None)
     main["__spec__"] = None
     try:

@@ -51,6 +51,7 @@ def process(*words, path=ROOT, before=()):
     run = subprocess.Popen(
         [*before, sys.executable, "-m", *map(str, words)],
         env={**os.environ, "PYTHONPATH": str(path)},
+        cwd=path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -102,7 +103,8 @@ def test_a_killed_workers_job_is_run_elsewhere(tmp_path, notes, scheduler):
     out.mkdir()
     jobs = [Noting(number, notes, 0.15) for number in range(16)]
     with worker(scheduler) as one, worker(scheduler):
-        with DaskEngine.connect(scheduler, [out]) as engine:
+        engine = DaskEngine.connect(scheduler, [out])
+        with engine:
             while engine.slots < 2:
                 assert engine.next_outcome(0.1) is None
                 engine._looked = 0
@@ -125,23 +127,27 @@ def test_a_killed_workers_job_is_run_elsewhere(tmp_path, notes, scheduler):
 
 
 def test_what_workers_lack_is_one_line(tmp_path, scheduler, without_package, caplog):
-    with worker(scheduler, path=without_package):
-        with pytest.raises(BatchError, match=r"worker tcp.* lacks the package glnet-geo \(1 of 1"):
-            DaskEngine.connect(scheduler, [tmp_path])
+    message = r"worker tcp.* lacks the package glnet-geo \(1 of 1"
+    with worker(scheduler, path=without_package), pytest.raises(BatchError, match=message):
+        DaskEngine.connect(scheduler, [tmp_path])
     assert not caplog.text and not list(tmp_path.glob(".glnet*"))
 
 
 def test_a_worker_that_comes_later_and_lacks_something_gets_no_jobs(
     tmp_path, notes, scheduler, without_package, caplog
 ):
-    with worker(scheduler), DaskEngine.connect(scheduler, [tmp_path]) as engine:
-        with worker(scheduler, path=without_package) as bad:
-            jobs = [Noting(number, notes, 0.1) for number in range(40)]
-            for job in jobs:
-                engine.submit(job)
-            ended = list(outcomes(engine))
-            bad.wait(20)
-    assert sorted(outcome.job.number for outcome in ended) == list(range(40))
+    ended = []
+    with (
+        worker(scheduler),
+        DaskEngine.connect(scheduler, [tmp_path]) as engine,
+        worker(scheduler, path=without_package) as bad,
+    ):
+        while bad.poll() is None and len(ended) < 300:
+            engine.submit(Noting(len(ended), notes, 0.1))
+            engine.submit(Noting(len(ended) + 1, notes, 0.1))
+            ended += [engine.next_outcome(), engine.next_outcome()]
+        assert bad.poll() is not None
+    assert sorted(outcome.job.number for outcome in ended) == list(range(len(ended)))
     assert all(outcome.error is None for outcome in ended)
     assert "lacks the package glnet-geo; it is closed." in caplog.text
 
@@ -186,7 +192,8 @@ def test_a_wrong_address_is_one_line(tmp_path, address, caplog, capfd):
 
 def test_a_lost_scheduler_is_one_line(tmp_path, notes, without_package, capfd):
     with running_scheduler(tmp_path, without_package) as (address, run), worker(address):
-        with DaskEngine.connect(address, [tmp_path], timeout=2) as engine:
+        engine = DaskEngine.connect(address, [tmp_path], timeout=2)
+        with engine:
             engine.submit(Noting(0, notes, 30))
             assert engine.next_outcome(0.5) is None
             run.kill()
@@ -298,8 +305,9 @@ def start_script(tmp_path, notes, seconds) -> subprocess.Popen:
 
 
 def processes_of(session: int) -> list[str]:
-    listed = subprocess.run(["ps", "-s", str(session), "-o", "pid=,cmd="], capture_output=True)
-    return listed.stdout.decode().splitlines()
+    command = ["ps", "-s", str(session), "-o", "stat=,pid=,cmd="]
+    listed = subprocess.run(command, capture_output=True, text=True)
+    return [line for line in listed.stdout.splitlines() if not line.startswith("Z")]
 
 
 def test_a_script_needs_no_guard_and_leaves_nothing(tmp_path, notes):
