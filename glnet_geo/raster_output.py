@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,7 +43,8 @@ _COG = {
     "blocksize": _BLOCK,
     "overview_resampling": "mode",
     "bigtiff": "if_safer",
-    "num_threads": "all_cpus",
+    # In a Dask worker, the cores that are its share.
+    "num_threads": os.environ.get("OMP_NUM_THREADS", "all_cpus"),
 }
 
 

@@ -193,3 +193,8 @@ def choose_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0][:100]
         raise GlnetGeoError(f"Device {name!r} cannot be used here: {reason}") from None
     return device
+
+
+def count_gpus() -> int:
+    """GPUs that can be told apart by CUDA_VISIBLE_DEVICES."""
+    return torch.cuda.device_count()

@@ -102,7 +102,7 @@ FLOORS = (
         "vectorizing",
         "polygon_options",
     },
-    {"batch_jobs", "engines", "dask_engine", "batching"},
+    {"batch_jobs", "engines", "dask_worker", "local_workers", "dask_engine", "batching"},
     {"fitting", "demonstration"},
     {"cli"},
 )
