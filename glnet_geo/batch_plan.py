@@ -162,9 +162,7 @@ class Planner:
         is_as_it_is = facts.dtype == "uint8" and not self.options.scale
         return MosaicPlan(task, tiles, wanted & tiles.keys(), is_as_it_is)
 
-    def _digest(
-        self, records: Sequence[SceneRecord], mosaic: Mosaic, layout: BlockLayout
-    ) -> str:
+    def _digest(self, records: Sequence[SceneRecord], mosaic: Mosaic, layout: BlockLayout) -> str:
         """A name for what blocks are computed from, so that none is taken for another's."""
         what = [
             [[one.name, one.scene, one.identity, str(mosaic.places[one.name])] for one in records],

@@ -110,7 +110,7 @@ class SceneReader(AbstractContextManager["SceneReader"]):
             choice = BandTable(str(path), infos, bands_advice).choose(bands or (), n_bands, names)
             self.bands = choice.numbers
             self.bands_are_guessed = choice.is_guess
-            self.is_striped: bool = self._dataset.block_shapes[0][1] >= self.grid.width > _TILE
+            self.is_striped = has_strips(self._dataset)
             self._prepare_colors(infos, choice)
             self._prepare_masks(infos)
         except BaseException:
@@ -327,6 +327,11 @@ def open_raster(path: ScenePath) -> Any:
             f"{path} has no bands of its own. Export a subdataset of it first: gdal_translate"
         )
     return dataset
+
+
+def has_strips(dataset: Any) -> bool:
+    """Whether narrow windows of an open raster make GDAL decode the same rows again and again."""
+    return bool(dataset.block_shapes[0][1] >= dataset.width > _TILE)
 
 
 def local_files(path: ScenePath, dataset: Any) -> tuple[Path, ...]:

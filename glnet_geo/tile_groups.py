@@ -49,7 +49,7 @@ def group_tiles(facts: Mapping[str, SceneFacts]) -> list[Mosaic]:
     Returns:
         Mosaics in the order of their first scenes.
     """
-    groups = [group for names in _lattices(facts) for group in _groups(names, facts)]
+    groups = [group for names in lattices(facts) for group in _groups(names, facts)]
     order = {name: k for k, name in enumerate(facts)}
     groups.sort(key=lambda names: order[names[0]])
     return [_mosaic(names, facts) for names in groups]
@@ -70,8 +70,8 @@ def _mosaic(names: Sequence[str], facts: Mapping[str, SceneFacts]) -> Mosaic:
     return Mosaic(whole, places)
 
 
-def _lattices(facts: Mapping[str, SceneFacts]) -> Iterator[list[str]]:
-    """Scenes whose pixels lie on one lattice and are of one kind."""
+def lattices(facts: Mapping[str, SceneFacts]) -> Iterator[list[str]]:
+    """Names of scenes whose pixels lie on one lattice and are of one kind."""
     kinds: dict[Hashable, list[str]] = defaultdict(list)
     for name, one in facts.items():
         kinds[_kind(name, one)].append(name)

@@ -1,0 +1,175 @@
+"""Many scenes to class rasters and polygons: the whole of `glnet-geo batch`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from glnet_geo.batch_ledger import Ledger
+from glnet_geo.batch_plan import MosaicPlan, Planner
+from glnet_geo.batch_report import BatchOptions, BatchReport
+from glnet_geo.batch_results import remove_work, work_path, write_results
+from glnet_geo.batch_run import BatchEvents, BatchRun
+from glnet_geo.checkpoint import ModelCard, model_hash, read_card
+from glnet_geo.engines import Engine, InProcessEngine
+from glnet_geo.errors import BatchError, FeaturesError, OutputError
+from glnet_geo.manifest import Manifest
+from glnet_geo.map_options import MapOptions
+from glnet_geo.modelzoo import find_model
+from glnet_geo.raster import quiet
+from glnet_geo.scene_inputs import find_inputs
+
+
+def batch(
+    inputs: Sequence[str],
+    folder: Path,
+    *,
+    maps: MapOptions = MapOptions(),
+    options: BatchOptions = BatchOptions(),
+    start_engine: Callable[[Sequence[Path]], Engine] = lambda shared: InProcessEngine(),
+    events: BatchEvents = BatchEvents(),
+) -> BatchReport:
+    """Maps many scenes; continues what an earlier run for the folder has left.
+
+    Adjacent tiles on one grid are mapped as one scene, so that their maps meet without a seam;
+    every scene has its map under its own name all the same. `manifest.json` in the folder says how
+    far each scene is.
+
+    Args:
+        inputs: Folders, files, globs, lists, STAC documents or URLs, see `find_inputs`.
+        folder: Where the maps go; made if need be.
+        maps: How scenes are mapped.
+        options: What else is done.
+        start_engine: Starts what runs the work, given paths that it has to see.
+        events: Told what happens.
+
+    Raises:
+        GlnetGeoError: The batch cannot begin or go on. Scenes that fail are told in the report.
+    """
+    started = time.monotonic()
+    folder = folder.absolute()
+    model_file = find_model(maps.model)
+    card = read_card(model_file)
+    _check(maps, options)
+    scenes = find_inputs(inputs, pattern=options.pattern, asset=options.asset, exclude=folder)
+    _make_folder(folder)
+    with (
+        _Locked(folder),
+        Manifest(folder, f"glnet-geo {version('glnet-geo')}") as manifest,
+        quiet(),
+    ):
+        ledger = Ledger(scenes, manifest, folder, options)
+        settings = _settings(maps, options, card, model_file)
+        to_do = ledger.open(manifest.setting(settings))
+        described = ""
+        if to_do:
+            shared = [folder, model_file, *([maps.aoi] if maps.aoi else [])]
+            with start_engine(shared) as engine:
+                described = engine.describe()
+                ledger.learn(to_do, events)
+                planner = Planner(model_file, card, maps, work_path(folder), options.retries + 1)
+                plans = ledger.plan(planner, to_do, engine.slots)
+                _run(plans, engine, manifest, folder, options, ledger, events)
+        manifest.save()
+        products = write_results(folder, ledger.records, card, model_file, options)
+        remove_work(folder)
+    seconds = time.monotonic() - started
+    return BatchReport(folder, ledger.records, to_do, products, seconds, described)
+
+
+def plan_batch(
+    inputs: Sequence[str], folder: Path, maps: MapOptions, options: BatchOptions
+) -> BatchReport:
+    """What `batch` would do; writes nothing.
+
+    Raises:
+        GlnetGeoError: See `batch`.
+    """
+    folder = folder.absolute()
+    model_file = find_model(maps.model)
+    card = read_card(model_file)
+    _check(maps, options)
+    scenes = find_inputs(inputs, pattern=options.pattern, asset=options.asset, exclude=folder)
+    manifest = Manifest(folder, "")
+    ledger = Ledger(scenes, manifest, folder, options)
+    to_do = ledger.outstanding(manifest.setting(_settings(maps, options, card, model_file)))
+    records = tuple(ledger.record_of(scene) for scene in scenes)
+    return BatchReport(folder, records, to_do)
+
+
+def _check(maps: MapOptions, options: BatchOptions) -> None:
+    if maps.aoi is not None and not maps.aoi.exists():
+        raise FeaturesError(f"{maps.aoi} does not exist.")
+    if options.merge and options.polygons is None:
+        raise BatchError("There are no polygons to merge.")
+
+
+def _settings(
+    maps: MapOptions, options: BatchOptions, card: ModelCard, model_file: Path
+) -> dict[str, Any]:
+    """What makes another run give other results."""
+    return {
+        "model": f"{card.name} {card.version}",
+        "model_sha256": model_hash(model_file),
+        "map": maps.to_dict(),
+        "polygons": options.polygons and options.polygons.to_dict(),
+        "neighbours": options.neighbours,
+    }
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {folder} cannot be made: {error.strerror}.") from None
+
+
+class _Locked(AbstractContextManager[None]):
+    """Keeps a second run out of a folder while the block lasts."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = FileLock(folder / ".batch.lock", timeout=0)
+
+    def __enter__(self) -> None:
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise BatchError(
+                f"{self._folder} is being written by another batch. Wait for it, or choose "
+                "another folder."
+            ) from None
+        except OSError as error:
+            raise OutputError(f"{self._folder} cannot be written: {error.strerror}.") from None
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+        with suppress(OSError):
+            Path(self._lock.lock_file).unlink()
+
+
+def _run(
+    plans: Sequence[MosaicPlan],
+    engine: Engine,
+    manifest: Manifest,
+    folder: Path,
+    options: BatchOptions,
+    ledger: Ledger,
+    events: BatchEvents,
+) -> None:
+    megapixels = sum(plan.megapixels(block) for plan in plans for block in plan.blocks)
+    scenes = sum(len(plan.wanted) for plan in plans)
+    events.begun(scenes, megapixels, ledger.n_skipped, engine.describe())
+    # With --merge alone polygons of single maps serve nobody.
+    polygons = None if options.merge else options.polygons
+    run = BatchRun(
+        plans, engine, manifest, folder, polygons, options.retries, options.fail_fast, events
+    )
+    run.failed = ledger.n_failed
+    run.run()
