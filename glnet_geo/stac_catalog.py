@@ -116,6 +116,10 @@ def _escaped(text: str, characters: str) -> str:
     return re.sub(f"[{characters}]", lambda found: f"~{ord(found[0]):02x}", text)
 
 
+def _percent(found: re.Match[str]) -> str:
+    return f"%{ord(found[0]):02x}"
+
+
 def _item(
     folder: Path, record: SceneRecord, legend: Legend, model: ModelFacts, collection_id: str
 ) -> pystac.Item | None:
@@ -178,14 +182,14 @@ def _assets(
         **pixel_fields(legend, record.pixels),
     }
     cog = f"{GEOTIFF}; profile=cloud-optimized"
-    path = f"{to_folder}/{record.outputs[0]}"
-    assets = {"map": pystac.Asset(path, "Land cover", None, cog, ["data"], fields)}
-    if len(record.outputs) > 1:
-        path = f"{to_folder}/{record.outputs[1]}"
-        kind = media_type(path)
+    # Programs open links as the paths that they are; these two would end there.
+    paths = [f"{to_folder}/{re.sub('[#?]', _percent, output)}" for output in record.outputs]
+    assets = {"map": pystac.Asset(paths[0], "Land cover", None, cog, ["data"], fields)}
+    if len(paths) > 1:
+        kind = media_type(paths[1])
         # GeoJSON is in WGS 84, whatever the map is in.
         own = {"proj:code": "OGC:CRS84"} if kind and kind.startswith("application/geo+json") else {}
-        assets["polygons"] = pystac.Asset(path, "Polygons", None, kind, ["data"], own)
+        assets["polygons"] = pystac.Asset(paths[1], "Polygons", None, kind, ["data"], own)
     scene = record.scene if is_remote(record.scene) else Path(record.scene).absolute().as_posix()
     assets["source"] = pystac.Asset(scene, "Scene", None, media_type(record.scene), ["source"])
     return assets
