@@ -10,10 +10,10 @@ from glnet_geo.cli.options import (
     device_option,
     output_option,
     overwrite_option,
-    progress,
     verbosity_options,
 )
 from glnet_geo.cli.predict import describe
+from glnet_geo.cli.progress import progress
 
 
 @click.command()

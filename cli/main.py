@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
+from datetime import UTC, datetime
 from importlib import import_module
 from importlib.metadata import version
+from typing import Any
 
 import click
 
@@ -15,6 +18,7 @@ from glnet_geo.errors import GlnetGeoError
 _COMMANDS = {
     "predict": "Scene -> class raster.",
     "vectorize": "Class raster -> polygons.",
+    "batch": "Directories of scenes -> both, resumable.",
     "train": "Labelled scenes -> model file.",
     "models": "List, show or import models.",
     "demo": "The whole road on a scene that it makes.",
@@ -54,6 +58,25 @@ class _Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return f"{record.levelname.capitalize()}: {record.getMessage()}"
+
+
+class _JsonLines(logging.Formatter):
+    """A JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return json_line(record.levelname.lower(), message=record.getMessage())
+
+
+def json_line(event: str, **facts: Any) -> str:
+    """What happened, when, as a JSON object on one line."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return json.dumps({"time": now, "event": event, **facts}, ensure_ascii=False)
+
+
+def log_as_json() -> None:
+    """Makes JSON objects of the library's messages on stderr."""
+    for handler in logging.getLogger("glnet_geo").handlers:
+        handler.setFormatter(_JsonLines())
 
 
 def configure_logging(verbosity: int) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import click
 
 from glnet_geo.cli.main import configure_logging
-from glnet_geo.cli.values import PATH, AreaValue, LengthValue
+from glnet_geo.cli.values import (
+    PATH,
+    AreaValue,
+    BandList,
+    FrameSize,
+    Interval,
+    LengthValue,
+    Metres,
+    Number,
+)
+from glnet_geo.modelzoo import DEFAULT_MODEL
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-_LINE_EVERY_S = 30
 
 
 def output_option(what: str) -> Callable[[Command], Command]:
@@ -33,6 +38,88 @@ device_option = click.option(
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print the summary as one JSON object on stdout."
 )
+
+
+def _all_of(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
+    """Adds options to a command, in this order in its help."""
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def mapping_options(command: Command) -> Command:
+    """How scenes are mapped, `glnet_geo.map_options.MapOptions`; see `map_options_of`."""
+    options = (
+        click.option(
+            "--model",
+            default=DEFAULT_MODEL,
+            show_default=True,
+            metavar="NAME|FILE",
+            help="A bundled model (see glnet-geo models list) or a model file.",
+        ),
+        click.option(
+            "--bands",
+            type=BandList(),
+            help="Bands of the scene in the model's order: numbers from 1, descriptions or "
+            "colours, such as 4,3,2 or nir,red,green. Default: those named like the model's, else "
+            "the first ones.",
+        ),
+        click.option(
+            "--scale",
+            type=Interval(),
+            multiple=True,
+            help="Values that become black and white, such as 0,3000: once for all bands, or once "
+            "for each. Default: 8-bit pixels as they are, others from the 1st to the 99th "
+            "percentile.",
+        ),
+        click.option(
+            "--gsd", type=Metres(), help="Size of the scene's pixels, whatever its CRS says."
+        ),
+        click.option("--aoi", type=PATH, help="Vector file: map only what lies in its polygons."),
+        click.option(
+            "--any-valid",
+            is_flag=True,
+            help="Take a pixel as valid where any of the bands has data. Default: where all have.",
+        ),
+        click.option(
+            "--nodata", type=Number(), help="Value that means no data, whatever the file says."
+        ),
+        click.option(
+            "--nodata-tolerance",
+            type=Number(least=0),
+            default=0.0,
+            show_default=True,
+            help="Take values so near to nodata as nodata, as in the collar of lossy JPEG.",
+        ),
+        click.option(
+            "--frame",
+            type=FrameSize(),
+            default="card",
+            show_default=True,
+            metavar="N|card|scene",
+            help="What the network sees at once: N pixels, about what its card says, or the whole "
+            "scene.",
+        ),
+        click.option(
+            "--reference",
+            is_flag=True,
+            help="Follow the reference implementation's arithmetic to the letter.",
+        ),
+        device_option,
+    )
+    return _all_of(options, command)
+
+
+def map_options_of(options: dict[str, Any]) -> Any:
+    """Takes what `mapping_options` gave out of a command's options, as `MapOptions`."""
+    from glnet_geo.map_options import MapOptions
+    from glnet_geo.validity import Validity
+
+    names = ("any_valid", "nodata", "nodata_tolerance")
+    validity = Validity(*(options.pop(name) for name in names))
+    names = ("model", "scale", "aoi", "gsd", "frame", "device", "reference")
+    chosen = {name: options.pop(name) for name in names}
+    return MapOptions(bands=options.pop("bands") or (), validity=validity, **chosen)
 
 
 def generalisation_options(command: Command) -> Command:
@@ -63,9 +150,48 @@ def generalisation_options(command: Command) -> Command:
             help="8: pixels that touch in a corner belong together, in multipolygons.",
         ),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return _all_of(options, command)
+
+
+def generalisation_of(options: dict[str, Any]) -> Any:
+    """Takes what `generalisation_options` gave out of a command's options, as `Generalisation`."""
+    from glnet_geo.vectorizing import Generalisation
+
+    names = ("connectivity", "min_area", "fill_holes", "simplify")
+    return Generalisation(**{name: options.pop(name) for name in names})
+
+
+def choice_options(command: Command) -> Command:
+    """Which polygons are written, and in which layers."""
+    options = (
+        click.option(
+            "--classes",
+            multiple=True,
+            metavar="NAMES",
+            help="Write these classes only: names or ids, such as building,water.",
+        ),
+        click.option("--exclude", multiple=True, metavar="NAMES", help="Leave these classes out."),
+        click.option(
+            "--dissolve",
+            is_flag=True,
+            help="One multipolygon a class. All of them must fit in memory.",
+        ),
+        click.option("--layer", help="Name of the layer; landcover if none is given."),
+        click.option(
+            "--layer-per-class", is_flag=True, help="A layer for each class instead of one."
+        ),
+    )
+    return _all_of(options, command)
+
+
+def layer_of(options: dict[str, Any]) -> str:
+    """Takes the layer's name out of a command's options."""
+    layer = options.pop("layer")
+    if layer is not None and options["layer_per_class"]:
+        raise click.UsageError("--layer names a single layer. Leave it out, or --layer-per-class.")
+    from glnet_geo.vectorizing import DEFAULT_LAYER
+
+    return DEFAULT_LAYER if layer is None else str(layer)
 
 
 def _set_verbosity(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
@@ -88,70 +214,3 @@ def verbosity_options(command: Command) -> Command:
         help="More messages; twice for all.",
     )
     return quiet(verbose(command))
-
-
-class Show(Protocol):
-    """Takes what is done, what there is in all, and a word about it."""
-
-    def __call__(self, done: int, total: int, note: str = "") -> None:
-        """Shows it, if it is time to."""
-
-
-@contextmanager
-def progress(label: str, unit: str, quiet: bool) -> Iterator[Show]:
-    """Shows progress on stderr: a bar on a terminal, else a line every so often.
-
-    Args:
-        label: What is going on.
-        unit: What is counted.
-        quiet: Whether to show nothing.
-
-    Yields:
-        What takes the progress.
-    """
-    if quiet:
-        yield lambda done, total, note="": None
-    elif sys.stderr.isatty():
-        with _bar(label, unit) as update:
-            yield update
-    else:
-        yield _Lines(label, unit)
-
-
-@contextmanager
-def _bar(label: str, unit: str) -> Iterator[Show]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total, note="": bar.update(
-            task, completed=done, total=total, description=f"{label}{note}"
-        )
-
-
-class _Lines:
-    """Progress for logs: a plain line every so often."""
-
-    def __init__(self, label: str, unit: str) -> None:
-        self._label, self._unit = label, unit
-        self._last = time.monotonic()
-
-    def __call__(self, done: int, total: int, note: str = "") -> None:
-        now = time.monotonic()
-        if now - self._last >= _LINE_EVERY_S and done < total:
-            click.echo(f"{self._label}{note}: {done} of {total} {self._unit}", err=True)
-            self._last = now

@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from glnet_geo.cli.options import (
-    device_option,
     json_option,
+    map_options_of,
+    mapping_options,
     output_option,
     overwrite_option,
-    progress,
     resume_option,
     verbosity_options,
 )
-from glnet_geo.cli.values import PATH, BandList, FrameSize, Interval, Metres, Number
+from glnet_geo.cli.progress import progress
 from glnet_geo.legend import NODATA
-from glnet_geo.modelzoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from glnet_geo.map_summary import MapSummary
@@ -29,84 +28,24 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("scene")
 @output_option("Class raster (GeoTIFF)")
-@click.option(
-    "--model",
-    default=DEFAULT_MODEL,
-    show_default=True,
-    metavar="NAME|FILE",
-    help="A bundled model (see glnet-geo models list) or a model file.",
-)
-@click.option(
-    "--bands",
-    type=BandList(),
-    help="Bands of the scene in the model's order: numbers from 1, descriptions or colours, such "
-    "as 4,3,2 or nir,red,green. Default: those named like the model's, else the first ones.",
-)
-@click.option(
-    "--scale",
-    type=Interval(),
-    multiple=True,
-    help="Values that become black and white, such as 0,3000: once for all bands, or once for "
-    "each. Default: 8-bit pixels as they are, others from the 1st to the 99th percentile.",
-)
-@click.option("--gsd", type=Metres(), help="Size of the scene's pixels, whatever its CRS says.")
-@click.option("--aoi", type=PATH, help="Vector file: map only what lies in its polygons.")
-@click.option(
-    "--any-valid",
-    is_flag=True,
-    help="Take a pixel as valid where any of the bands has data. Default: where all have.",
-)
-@click.option("--nodata", type=Number(), help="Value that means no data, whatever the file says.")
-@click.option(
-    "--nodata-tolerance",
-    type=Number(least=0),
-    default=0.0,
-    show_default=True,
-    help="Take values so near to nodata as nodata, as in the collar of lossy JPEG.",
-)
-@click.option(
-    "--frame",
-    type=FrameSize(),
-    default="card",
-    show_default=True,
-    metavar="N|card|scene",
-    help="What the network sees at once: N pixels, about what its card says, or the whole scene.",
-)
-@click.option(
-    "--reference",
-    is_flag=True,
-    help="Follow the reference implementation's arithmetic to the letter.",
-)
-@device_option
+@mapping_options
 @overwrite_option
 @resume_option
 @json_option
 @verbosity_options
-def predict(
-    scene: str,
-    output: Path,
-    any_valid: bool,
-    nodata: float | None,
-    nodata_tolerance: float,
-    as_json: bool,
-    quiet: bool,
-    **options: Any,
-) -> None:
+def predict(scene: str, output: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     """Map the land cover of SCENE, a raster file that GDAL opens, or a URL of one.
 
     The result is a cloud-optimized GeoTIFF on exactly the scene's grid: class ids with colours
     and names, 255 where the scene has no data. An interrupted run keeps what is finished beside
     the output; --resume continues it.
     """
-    from glnet_geo.prediction import predict as predict_scene
+    from glnet_geo.prediction import map_to_file
     from glnet_geo.remote import scene_path
-    from glnet_geo.validity import Validity
 
-    validity = Validity(any_valid, nodata, nodata_tolerance)
+    maps = map_options_of(options)
     with progress("Predicting", "frames", quiet) as report:
-        summary = predict_scene(
-            scene_path(scene), output, validity=validity, report=report, **options
-        )
+        summary = map_to_file(scene_path(scene), output, maps, report=report, **options)
     if as_json:
         click.echo(json.dumps(summary.to_dict(), ensure_ascii=False))
     if not quiet:

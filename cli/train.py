@@ -11,10 +11,10 @@ from glnet_geo.cli.options import (
     device_option,
     output_option,
     overwrite_option,
-    progress,
     resume_option,
     verbosity_options,
 )
+from glnet_geo.cli.progress import progress
 from glnet_geo.cli.values import PATH, IntegerList
 
 if TYPE_CHECKING:

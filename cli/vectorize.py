@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from glnet_geo.cli.options import (
+    choice_options,
+    generalisation_of,
     generalisation_options,
     json_option,
+    layer_of,
     output_option,
     overwrite_option,
-    progress,
     verbosity_options,
 )
+from glnet_geo.cli.progress import progress
 from glnet_geo.cli.values import PATH
 
 if TYPE_CHECKING:
@@ -27,23 +30,12 @@ if TYPE_CHECKING:
 @click.argument("raster")
 @output_option("Vector file (.gpkg, .fgb, .parquet, .shp, .geojsonl, .geojson)")
 @generalisation_options
-@click.option(
-    "--classes",
-    multiple=True,
-    metavar="NAMES",
-    help="Write these classes only: names or ids, such as building,water.",
-)
-@click.option("--exclude", multiple=True, metavar="NAMES", help="Leave these classes out.")
+@choice_options
 @click.option(
     "--confidence",
     type=PATH,
     help="A raster on the same grid: its mean over each polygon becomes a field.",
 )
-@click.option(
-    "--dissolve", is_flag=True, help="One multipolygon a class. All of them must fit in memory."
-)
-@click.option("--layer", help="Name of the layer; landcover if none is given.")
-@click.option("--layer-per-class", is_flag=True, help="A layer for each class instead of one.")
 @click.option(
     "--append",
     is_flag=True,
@@ -54,9 +46,7 @@ if TYPE_CHECKING:
 @overwrite_option
 @json_option
 @verbosity_options
-def vectorize(
-    raster: str, output: Path, layer: str | None, as_json: bool, quiet: bool, **options: Any
-) -> None:
+def vectorize(raster: str, output: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     """Make polygons of RASTER, a class raster of any origin, or a URL of one.
 
     Example: glnet-geo vectorize landcover.tif -o landcover.gpkg --min-area 50m2 --simplify 1m
@@ -65,19 +55,15 @@ def vectorize(
     and a GeoPackage opens in QGIS in the colours of the classes. Small regions go first
     (--min-area), then holes (--fill-holes), then borders become smoother (--simplify).
     """
-    if layer is not None and options["layer_per_class"]:
-        raise click.UsageError("--layer names a single layer. Leave it out, or --layer-per-class.")
-    from glnet_geo.vectorizing import DEFAULT_LAYER, Generalisation
     from glnet_geo.vectorizing import vectorize as vectorize_raster
 
-    names = ("connectivity", "min_area", "fill_holes", "simplify")
-    generalisation = Generalisation(**{name: options.pop(name) for name in names})
+    generalisation, layer = generalisation_of(options), layer_of(options)
     with progress("Vectorizing", "rows", quiet) as report:
         summary = vectorize_raster(
             raster,
             output,
             generalisation=generalisation,
-            layer=DEFAULT_LAYER if layer is None else layer,
+            layer=layer,
             report=report,
             **options,
         )

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from glnet_geo.batch_events import BatchEvents
 from glnet_geo.batch_plan import MosaicPlan, Planner
 from glnet_geo.batch_record import SceneFacts, SceneRecord, State
 from glnet_geo.batch_report import BatchOptions
-from glnet_geo.batch_run import BatchEvents
 from glnet_geo.errors import RasterError
 from glnet_geo.manifest import Manifest
 from glnet_geo.remote import ScenePath

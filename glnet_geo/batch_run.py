@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
+from glnet_geo.batch_events import BatchEvents
 from glnet_geo.batch_jobs import BlockJob, BlockResult, StretchJob, TileJob, TileResult
 from glnet_geo.batch_plan import MosaicPlan
 from glnet_geo.batch_record import SceneRecord, State
@@ -27,22 +27,6 @@ _AHEAD = 2  # jobs a slot that are handed to the engine before they can begin
 _PATIENCE_S = 1.0  # between two looks at the clock, for the progress
 
 _log = logging.getLogger(__name__)
-
-
-class BatchEvents:
-    """What a batch tells while it runs; whoever wants to know overrides it."""
-
-    def scanned(self, done: int, total: int) -> None:
-        """So many of the scenes have been looked at."""
-
-    def begun(self, scenes: int, megapixels: float, skipped: int, engine: str) -> None:
-        """The work begins: scenes and megapixels to do, scenes done before, and where it runs."""
-
-    def worked(self, megapixels: float, running: Iterable[str]) -> None:
-        """So much more is done, or time has passed; and what is under way."""
-
-    def ended(self, record: SceneRecord, done: int, failed: int) -> None:
-        """A scene is done or has failed; how many have so far."""
 
 
 @dataclass(slots=True)
@@ -157,7 +141,9 @@ class BatchRun:
 
     def _is_needed(self, job: BlockJob) -> bool:
         """Whether any tile still waits for a block; marks those that do as being worked on."""
-        state = self._state_of(job)
+        state = self._states.get(job.task.folder.name)
+        if state is None:
+            return False
         for name in state.users.get(job.block, ()):
             record = self._manifest.records[name]
             if record.state is State.PENDING:
@@ -169,15 +155,15 @@ class BatchRun:
         self._heavy += not light
         self._engine.submit(job, light=light)
 
-    def _state_of(self, job: Job) -> _MosaicState:
-        assert isinstance(job, StretchJob | BlockJob | TileJob)
-        return self._states[job.task.folder.name]
-
     def _take(self, outcome: Outcome) -> None:
         """Draws the consequences of what came of a job."""
-        job, state = outcome.job, self._state_of(outcome.job)
+        job = outcome.job
         del self._flying[id(job)]
         self._heavy -= not isinstance(job, TileJob)
+        assert isinstance(job, StretchJob | BlockJob | TileJob)
+        state = self._states.get(job.task.folder.name)
+        if state is None:
+            return  # all that waited for it has failed meanwhile
         if outcome.error is not None:
             self._try_again(job, state, outcome.error)
         elif isinstance(job, StretchJob):
@@ -286,13 +272,6 @@ def _identity(job: Job) -> str:
 def _in_one_line(error: BaseException) -> str:
     text = str(error) if isinstance(error, GlnetGeoError) else f"{type(error).__name__}: {error}"
     return " ".join(text.split())
-
-
-def totals(plans: Iterable[MosaicPlan]) -> Mapping[str, float]:
-    """Scenes and megapixels of the work."""
-    plans = [*plans]
-    megapixels = sum(plan.megapixels(block) for plan in plans for block in plan.blocks)
-    return {"scenes": sum(len(plan.wanted) for plan in plans), "megapixels": megapixels}
 
 
 _CAUTIONS = "cautions"

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from glnet_geo.batch_events import BatchEvents
 from glnet_geo.batch_ledger import Ledger
 from glnet_geo.batch_plan import MosaicPlan, Planner
 from glnet_geo.batch_report import BatchOptions, BatchReport
 from glnet_geo.batch_results import remove_work, work_path, write_results
-from glnet_geo.batch_run import BatchEvents, BatchRun
+from glnet_geo.batch_run import BatchRun
 from glnet_geo.checkpoint import ModelCard, model_hash, read_card
 from glnet_geo.engines import Engine, InProcessEngine
 from glnet_geo.errors import BatchError, FeaturesError, OutputError
@@ -25,15 +27,20 @@ from glnet_geo.modelzoo import find_model
 from glnet_geo.raster import quiet
 from glnet_geo.scene_inputs import find_inputs
 
+_log = logging.getLogger(__name__)
+
+_DEFAULT_MAPS, _DEFAULT_OPTIONS = MapOptions(), BatchOptions()
+_SILENT = BatchEvents()
+
 
 def batch(
     inputs: Sequence[str],
     folder: Path,
     *,
-    maps: MapOptions = MapOptions(),
-    options: BatchOptions = BatchOptions(),
+    maps: MapOptions = _DEFAULT_MAPS,
+    options: BatchOptions = _DEFAULT_OPTIONS,
     start_engine: Callable[[Sequence[Path]], Engine] = lambda shared: InProcessEngine(),
-    events: BatchEvents = BatchEvents(),
+    events: BatchEvents = _SILENT,
 ) -> BatchReport:
     """Maps many scenes; continues what an earlier run for the folder has left.
 
@@ -70,10 +77,10 @@ def batch(
         described = ""
         if to_do:
             shared = [folder, model_file, *([maps.aoi] if maps.aoi else [])]
-            with start_engine(shared) as engine:
+            planner = Planner(model_file, card, maps, work_path(folder), options.retries + 1)
+            with _explained(), start_engine(shared) as engine:
                 described = engine.describe()
                 ledger.learn(to_do, events)
-                planner = Planner(model_file, card, maps, work_path(folder), options.retries + 1)
                 plans = ledger.plan(planner, to_do, engine.slots)
                 _run(plans, engine, manifest, folder, options, ledger, events)
         manifest.save()
@@ -101,6 +108,16 @@ def plan_batch(
     to_do = ledger.outstanding(manifest.setting(_settings(maps, options, card, model_file)))
     records = tuple(ledger.record_of(scene) for scene in scenes)
     return BatchReport(folder, records, to_do)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Says what an interruption means."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _log.warning("What is finished is kept: the same command continues there.")
+        raise
 
 
 def _check(maps: MapOptions, options: BatchOptions) -> None:

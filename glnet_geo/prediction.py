@@ -83,22 +83,36 @@ def predict(
         GlnetGeoError: Something about scene, model, device or output stands in the way; no
             output is written then.
     """
-    started = time.monotonic()
     frame = FrameExtent(frame) if isinstance(frame, str) else frame
     options = MapOptions(
         model, tuple(bands or ()), tuple(scale), validity, aoi, gsd, frame, device, reference
     )
-    scene, model_file = scene_path(str(scene)), find_model(model)
+    return map_to_file(scene, output, options, overwrite=overwrite, resume=resume, report=report)
+
+
+def map_to_file(
+    scene: Path | str,
+    output: Path,
+    options: MapOptions,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> MapSummary:
+    """As `predict`, with the options as a value."""
+    started = time.monotonic()
+    scene, model_file, aoi = scene_path(str(scene)), find_model(options.model), options.aoi
     sources = [Path(one) for one in (scene, model_file, aoi) if one and not is_remote(one)]
     check_output(output, overwrite, tuple(sources), can_resume=True)
     card = read_card(model_file)
     open_scene, remote = partial(options.opener(card), scene), is_fetched(scene)
     with gdal_environment(remote=remote), open_scene() as reader:
         net, card = load_model(model_file)
-        segmenter = GLNetSegmenter(net, card, choose_device(device), reference, frame)
+        device = choose_device(options.device)
+        segmenter = GLNetSegmenter(net, card, device, options.reference, options.frame)
         footing = options.footing(reader.grid, scene, card)
         check_not_input(output, reader.files)
-        area, stretch = area_of(aoi, reader.grid), find_stretch(reader, scale)
+        area, stretch = area_of(aoi, reader.grid), find_stretch(reader, options.scale)
         for caution in options.cautions(reader, card, footing):
             _log.warning("%s", caution)
         source = FrameSource(open_scene, footing, stretch, area, work_folder(output), remote)

@@ -15,6 +15,7 @@ FLOORS = (
     {
         "attribute_table",
         "bands",
+        "batch_events",
         "batch_record",
         "chip",
         "class_table",

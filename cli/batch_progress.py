@@ -1,0 +1,145 @@
+"""Progress of a batch: a bar for people, a line a scene for logs, JSON for programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from glnet_geo.batch_events import BatchEvents
+from glnet_geo.cli.main import json_line
+
+if TYPE_CHECKING:
+    from glnet_geo.batch_record import SceneRecord
+
+_SHOWN = 2  # labels of running jobs
+_SCAN_EVERY = 1000  # scenes between two lines
+
+
+@contextmanager
+def batch_progress(quiet: bool, as_json: bool) -> Iterator[BatchEvents]:
+    """What tells a user how a batch goes on, on stderr.
+
+    Args:
+        quiet: Whether to tell nothing.
+        as_json: Whether to tell it as JSON objects, one a line.
+    """
+    if quiet:
+        yield BatchEvents()
+    elif as_json:
+        yield _JsonLog()
+    elif sys.stderr.isatty():
+        with _bar() as events:
+            yield events
+    else:
+        yield _Log()
+
+
+class _Log(BatchEvents):
+    """A line a scene."""
+
+    def scanned(self, done: int, total: int) -> None:
+        if done % _SCAN_EVERY == 0:
+            click.echo(f"Reading grids: {done} of {total} scenes", err=True)
+
+    def begun(self, scenes: int, megapixels: float, skipped: int, engine: str) -> None:
+        before = f", {skipped} done before" if skipped else ""
+        click.echo(f"Mapping {scenes} scenes, {megapixels:.1f} Mpx, {engine}{before}", err=True)
+
+    def ended(self, record: SceneRecord, done: int, failed: int) -> None:
+        click.echo(_line(record), err=True)
+
+
+def _line(record: SceneRecord) -> str:
+    if record.error:
+        return f"failed  {record.name}: {record.error}"
+    return f"done    {record.name} in {record.seconds:.1f} s"
+
+
+class _JsonLog(BatchEvents):
+    """A JSON object an event."""
+
+    def begun(self, scenes: int, megapixels: float, skipped: int, engine: str) -> None:
+        facts = {"scenes": scenes, "megapixels": round(megapixels, 3), "skipped": skipped}
+        click.echo(json_line("begun", **facts, engine=engine), err=True)
+
+    def ended(self, record: SceneRecord, done: int, failed: int) -> None:
+        facts: dict[str, Any] = {
+            "name": record.name,
+            "scene": record.scene,
+            "state": str(record.state),
+            "seconds": round(record.seconds, 3),
+            "attempts": record.attempts,
+            "done": done,
+            "failed": failed,
+        }
+        if record.error:
+            facts["error"] = record.error
+        click.echo(json_line("scene", **facts), err=True)
+
+
+class _Bar(BatchEvents):
+    """An overall bar, what is running, rate, time left and failures."""
+
+    def __init__(self, bar: Any) -> None:
+        self._bar = bar
+        self._task = bar.add_task("Reading grids", total=0, unit="scenes")
+        self._counts, self._scenes = "", 0
+
+    def scanned(self, done: int, total: int) -> None:
+        self._bar.update(self._task, completed=done, total=total)
+
+    def begun(self, scenes: int, megapixels: float, skipped: int, engine: str) -> None:
+        self._counts = f"0 of {scenes} scenes"
+        self._scenes = scenes
+        self._bar.reset(self._task, total=megapixels, description=self._counts, unit="Mpx")
+
+    def worked(self, megapixels: float, running: Iterable[str]) -> None:
+        names = list(dict.fromkeys(running))
+        more = f" +{len(names) - _SHOWN}" if len(names) > _SHOWN else ""
+        note = f"{self._counts}   {_shortened(names[:_SHOWN])}{more}"
+        self._bar.update(self._task, advance=megapixels, description=note)
+
+    def ended(self, record: SceneRecord, done: int, failed: int) -> None:
+        if record.error:
+            self._bar.console.print(_line(record), markup=False, highlight=False)
+        failures = f", {failed} failed" if failed else ""
+        self._counts = f"{done} of {self._scenes} scenes{failures}"
+
+
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join(name if len(name) <= 24 else f"...{name[-21:]}" for name in names)
+
+
+@contextmanager
+def _bar() -> Iterator[BatchEvents]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class _Rate(ProgressColumn):
+        """Units a second."""
+
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:.2g} {task.fields['unit']}/s" if speed else "")
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f} {task.fields[unit]}"),
+        _Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield _Bar(bar)
