@@ -104,7 +104,7 @@ class _Search:
     def _directory(self, folder: Path) -> list[Found]:
         if self._excluded is not None and identity(folder) == self._excluded:
             raise BatchError(f"{folder} is the folder of the outputs. Choose another for them.")
-        root = os.path.basename(os.path.realpath(folder))
+        root = os.path.basename(os.path.abspath(folder))
         scenes = [
             _below(Path(path), real, parts, root=root)
             for path, real, parts in walk(folder, self._excluded, lambda _: True)

@@ -18,9 +18,12 @@ from glnet_geo.errors import BatchError
 from glnet_geo.remote import ScenePath, scene_path
 
 _SOURCES = {"SimpleSource", "ComplexSource"}
-# Parts of a source that leave its pixels as they are.
-_PLAIN = {"SourceFilename", "SourceBand", "SourceProperties", "SrcRect", "DstRect", "NODATA"}
-# Mosaics of tiles that are not quite on one grid have rounded places.
+# Parts of a source that leave its valid pixels as they are.
+_PLAIN = {"SourceFilename", "SourceBand", "SourceProperties", "SrcRect", "DstRect"}
+_PLAIN |= {"NODATA", "UseMaskBand"}
+# Sizes come from divisions by the mosaic's pixel size.
+_ROUNDING = 0.01
+# Tiles that are not quite on one grid share a pixel with the next.
 _SLACK = 1.01
 _SLIVER = 0.01
 
@@ -104,12 +107,16 @@ def _place(source: ET.Element, number: int) -> _Placed | None:
         size = parts["SourceProperties"].attrib
         whole = (0.0, 0.0, float(size["RasterXSize"]), float(size["RasterYSize"]))
         left, top, width, height = _rectangle(parts["DstRect"])
-        is_whole = "SrcRect" not in parts or _rectangle(parts["SrcRect"]) == whole
+        is_whole = "SrcRect" not in parts or _equal(_rectangle(parts["SrcRect"]), whole)
     except (KeyError, ValueError):
         return None
-    if not is_whole or (width, height) != whole[2:] or min(width, height) < 1:
+    if not is_whole or not _equal((width, height), whole[2:]) or min(width, height) < 0.5:
         return None
     return _Placed(name.text, name.get("relativeToVRT") == "1", left, top, width, height)
+
+
+def _equal(one: Sequence[float], other: Sequence[float]) -> bool:
+    return all(abs(a - b) < _ROUNDING for a, b in zip(one, other, strict=True))
 
 
 def _rectangle(element: ET.Element) -> tuple[float, float, float, float]:

@@ -216,6 +216,14 @@ class TestRuns:
         leave(tmp_path, full_record("e"))
         assert list(read(tmp_path)) == ["a", "b", "c", "d", "e"]
 
+    def test_saving_folds_what_a_kill_left(self, tmp_path: Path) -> None:
+        leave(tmp_path, full_record("a"), full_record("b"))
+        (tmp_path / ".manifest.json.part").touch()
+        with Manifest(tmp_path, "test") as manifest:
+            manifest.save()
+        assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+        assert list(document(tmp_path)["scenes"]) == ["a", "b"]
+
     def test_keep_only(self, tmp_path: Path) -> None:
         with Manifest(tmp_path, "test") as manifest:
             for name in "abc":

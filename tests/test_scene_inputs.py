@@ -129,6 +129,11 @@ class TestDirectories:
         make(tmp_path, "2021/z.tif")
         assert list(find(tmp_path / "2021", tmp_path / "2020", out=out)) == ["z", "a", "b"]
 
+    def test_several_are_called_as_they_were_named(self, tmp_path: Path, out: Path) -> None:
+        make(tmp_path, "1/a.tif", "2/a.tif")
+        (tmp_path / "new").symlink_to("2")
+        assert list(find(tmp_path / "1", tmp_path / "new", out=out)) == ["1/a", "new/a"]
+
     def test_several_that_bear_one_name(self, tmp_path: Path, out: Path) -> None:
         make(tmp_path, "1/t/a.tif", "2/t/a.tif")
         words = [tmp_path / "1/t", tmp_path / "2/t"]

@@ -53,7 +53,7 @@ class TestMosaics:
         assert tiles(mosaic(n_bands)) == ["mosaics/a.tif", "mosaics/b.tif"]
 
     def test_nodata_masks_and_places_between_pixels(self) -> None:
-        nodata = "<NODATA>0</NODATA>"
+        nodata = "<NODATA>0</NODATA><UseMaskBand>true</UseMaskBand>"
         content = document(
             band(
                 "<NoDataValue>0</NoDataValue>",
@@ -63,6 +63,12 @@ class TestMosaics:
             f"<MaskBand>{band(source('c.tif'))}</MaskBand>",
         )
         assert tiles(content) == ["mosaics/sub/a.tif", "mosaics/b.tif"]
+
+    def test_rounded_sizes(self) -> None:
+        size = b'DstRect xOff="10" yOff="0" xSize='
+        content = mosaic(1).replace(size + b'"10"', size + b'"9.99999999998"')
+        assert b"9.99999999998" in content
+        assert len(tiles(content)) == 2
 
     def test_paths_that_are_not_relative(self) -> None:
         content = mosaic(1).replace(b'"1">a.tif', b'"0">/abs/a.tif')
