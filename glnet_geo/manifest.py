@@ -125,6 +125,7 @@ class Manifest(AbstractContextManager["Manifest"]):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             edition = secrets.token_hex(8)
             _write_whole(self._path, self._lines(edition))
+            self._has_changed = False
             self._restart_journal(edition)
             self._written_at = time.monotonic()
             self._writing_s = self._written_at - started
@@ -139,7 +140,6 @@ class Manifest(AbstractContextManager["Manifest"]):
             try:
                 if self._has_changed:
                     self.save()
-                    self._has_changed = False
             except OutputError:
                 if self._journal is not None:
                     self._journal.close()

@@ -216,6 +216,14 @@ class TestRuns:
         leave(tmp_path, full_record("e"))
         assert list(read(tmp_path)) == ["a", "b", "c", "d", "e"]
 
+    def test_saving_folds_what_a_kill_left(self, tmp_path: Path) -> None:
+        leave(tmp_path, full_record("a"), full_record("b"))
+        (tmp_path / ".manifest.json.part").touch()
+        with Manifest(tmp_path, "test") as manifest:
+            manifest.save()
+        assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+        assert list(document(tmp_path)["scenes"]) == ["a", "b"]
+
     def test_keep_only(self, tmp_path: Path) -> None:
         with Manifest(tmp_path, "test") as manifest:
             for name in "abc":
@@ -406,6 +414,67 @@ class TestRewriting:
                 manifest.record(full_record(f"tile{k}"), durable=False)
         assert len(read(tmp_path)) == 20_000
         assert time.perf_counter() - started < 20
+
+
+class Killed(BaseException):
+    """The end of a process at a moment that a test chooses."""
+
+
+@pytest.mark.parametrize("is_after", [False, True])
+def test_killed_at_every_step(tmp_path: Path, monkeypatch, is_after: bool) -> None:
+    """At every call that changes what is on the disk, before and after it."""
+    steps = [
+        (os, "replace"),
+        (os, "fsync"),
+        (journal_module.Journal, "append"),
+        (journal_module.Journal, "restart"),
+        (journal_module.Journal, "remove"),
+    ]
+    n_steps = 0
+    for moment in range(100):
+        folder, left, reported = tmp_path / str(moment), moment, []
+
+        def counted(step, *arguments, **options):
+            nonlocal left
+            left -= 1
+            is_end = left == -1
+            if is_end and not is_after:
+                raise Killed
+            step(*arguments, **options)
+            if is_end:
+                raise Killed
+
+        try:
+            with monkeypatch.context() as patch:
+                for owner, name in steps:
+                    patch.setattr(owner, name, count(owner, name, counted))
+                manifest = Manifest(folder, "test")
+                for name in "abcde":
+                    manifest.record(full_record(name))
+                    reported.append(name)
+                    if name == "c":
+                        manifest.save()
+                manifest.close()
+        except Killed:
+            n_steps += 1
+            assert list(read(folder)) in (reported, list("abcde"[: len(reported) + 1]))
+    assert 20 < n_steps < 100
+
+
+def count(owner, name: str, counted):
+    """A step that is counted, callable as the step was."""
+    step = getattr(owner, name)
+    return lambda *arguments, **options: counted(step, *arguments, **options)
+
+
+def test_who_reads_the_document_reads_one_edition(tmp_path: Path) -> None:
+    manifest = Manifest(tmp_path, "test")
+    manifest.record(full_record("a"))
+    with (tmp_path / "manifest.json").open("rb", buffering=0) as file:
+        half = file.read(100)
+        manifest.record(full_record("b"))
+        manifest.save()
+        assert list(json.loads(half + file.read())["scenes"]) == ["a"]
 
 
 CHILD = """
