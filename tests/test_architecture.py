@@ -93,7 +93,15 @@ FLOORS = (
         "polygon_fields",
         "vectorizing",
     },
-    {"batch_jobs", "engines", "dask_worker", "local_workers", "dask_engine", "batching"},
+    {
+        "batch_jobs",
+        "engines",
+        "dask_worker",
+        "local_workers",
+        "cluster_client",
+        "dask_engine",
+        "batching",
+    },
     {"fitting", "demonstration"},
     {"cli"},
 )
