@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -94,7 +95,10 @@ def scheduler(tmp_path, without_package):
 @contextmanager
 def worker(address, **options):
     words = ["distributed.cli.dask_worker", address, "--no-nanny", "--no-dashboard"]
-    with process(*words, "--nthreads", 1, "--local-directory", "/tmp", **options) as run:
+    with (
+        TemporaryDirectory() as scratch,
+        process(*words, "--nthreads", 1, "--local-directory", scratch, **options) as run,
+    ):
         yield run
 
 
