@@ -85,9 +85,7 @@ _POLYGON_OPTIONS = {
 @json_option
 @click.option("--json-log", is_flag=True, help="Write the log as JSON objects, one a line.")
 @verbosity_options
-@click.pass_context
 def batch(
-    ctx: click.Context,
     inputs: Sequence[str],
     output: Path,
     dry_run: bool,
@@ -107,10 +105,11 @@ def batch(
     the same command continues. Adjacent tiles on one grid are mapped as one scene, so that their
     maps meet without a seam.
     """  # noqa: D205
+    context = click.get_current_context()
     if workers is not None and scheduler is not None:
         raise click.UsageError("--workers starts a cluster, --scheduler names one. Take either.")
     if not options["vectorize"]:
-        _refuse_polygon_options(ctx)
+        _refuse_polygon_options(context)
     from glnet_geo.batching import batch as run_batch
     from glnet_geo.batching import plan_batch
 
@@ -130,14 +129,14 @@ def batch(
         click.echo(json.dumps(report.to_dict(), ensure_ascii=False))
     if not quiet and not json_log:
         click.echo("\n".join(_describe(report)), err=True)
-    ctx.exit(report.exit_code)
+    context.exit(report.exit_code)
 
 
-def _refuse_polygon_options(ctx: click.Context) -> None:
+def _refuse_polygon_options(context: click.Context) -> None:
     from click.core import ParameterSource
 
     for name in sorted(_POLYGON_OPTIONS):
-        if ctx.get_parameter_source(name) not in (ParameterSource.DEFAULT, None):
+        if context.get_parameter_source(name) not in (ParameterSource.DEFAULT, None):
             flag = name.replace("_", "-")
             raise click.UsageError(f"--{flag} says how polygons are made. Add --vectorize.")
 

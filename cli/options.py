@@ -115,10 +115,10 @@ def map_options_of(options: dict[str, Any]) -> Any:
     from glnet_geo.map_options import MapOptions
     from glnet_geo.validity import Validity
 
-    names = ("any_valid", "nodata", "nodata_tolerance")
-    validity = Validity(*(options.pop(name) for name in names))
-    names = ("model", "scale", "aoi", "gsd", "frame", "device", "reference")
-    chosen = {name: options.pop(name) for name in names}
+    masks = ("any_valid", "nodata", "nodata_tolerance")
+    validity = Validity(*(options.pop(name) for name in masks))
+    others = ("model", "scale", "aoi", "gsd", "frame", "device", "reference")
+    chosen = {name: options.pop(name) for name in others}
     return MapOptions(bands=options.pop("bands") or (), validity=validity, **chosen)
 
 

@@ -27,6 +27,7 @@ from glnet_geo.frame_source import Footing, FrameSource, ReadyFrame
 from glnet_geo.grid import Grid, Window
 from glnet_geo.legend import NODATA
 from glnet_geo.map_options import MapOptions, area_of, model_tags
+from glnet_geo.modelzoo import find_model
 from glnet_geo.outputs import working_folder
 from glnet_geo.polygon_options import PolygonOptions
 from glnet_geo.radiometry import Stretch, find_stretch
@@ -45,8 +46,8 @@ class MosaicTask:
     """What the jobs of a mosaic, or of a scene by itself, have in common.
 
     Attributes:
-        model_file: The model.
-        options: How it is mapped.
+        options: How it is mapped. A bundled model goes by its name: in other processes the
+            package may lie elsewhere.
         grid: Its grid.
         footing: The view of it that the network sees.
         layout: The blocks of frames.
@@ -56,7 +57,6 @@ class MosaicTask:
         attempts: How often a tile that cannot be read is tried.
     """
 
-    model_file: Path
     options: MapOptions
     grid: Grid
     footing: Footing
@@ -64,6 +64,11 @@ class MosaicTask:
     folder: Path
     is_lone: bool
     attempts: int
+
+    @property
+    def model_file(self) -> Path:
+        """The model, where it is in this process."""
+        return find_model(self.options.model)
 
     def open_scene(self, tiles: tuple[PlacedTile, ...], failures: dict[str, str]) -> Scene:
         """Opens the scene, or the mosaic of some of its tiles."""

@@ -85,14 +85,12 @@ class Planner:
     """Plans the work on mosaics.
 
     Attributes:
-        model_file: The model.
-        card: Its card.
+        card: Card of the model.
         options: How scenes are mapped.
         folder: Where blocks lie, a folder each mosaic.
         attempts: How often a tile that cannot be read is tried.
     """
 
-    model_file: Path
     card: ModelCard
     options: MapOptions
     folder: Path
@@ -150,7 +148,6 @@ class Planner:
         columns = len(frames.columns.starts) if is_wide else side
         layout = BlockLayout.cover(frames, 1 if is_wide else side, columns)
         task = MosaicTask(
-            self.model_file,
             self.options,
             mosaic.grid,
             footing,

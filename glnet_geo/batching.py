@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,9 @@ from glnet_geo.engines import Engine, InProcessEngine
 from glnet_geo.errors import BatchError, FeaturesError, OutputError
 from glnet_geo.manifest import Manifest
 from glnet_geo.map_options import MapOptions
-from glnet_geo.modelzoo import find_model
+from glnet_geo.modelzoo import bundled_models, find_model
 from glnet_geo.raster import quiet
-from glnet_geo.scene_inputs import find_inputs
+from glnet_geo.scene_inputs import SceneInput, find_inputs
 
 _log = logging.getLogger(__name__)
 
@@ -60,11 +61,11 @@ def batch(
         GlnetGeoError: The batch cannot begin or go on. Scenes that fail are told in the report.
     """
     started = time.monotonic()
-    folder = folder.absolute()
+    folder, maps = folder.absolute(), _settled(maps)
     model_file = find_model(maps.model)
     card = read_card(model_file)
     _check(maps, options)
-    scenes = find_inputs(inputs, pattern=options.pattern, asset=options.asset, exclude=folder)
+    scenes = _scenes(inputs, folder, options)
     _make_folder(folder)
     with (
         _Locked(folder),
@@ -76,8 +77,11 @@ def batch(
         to_do = ledger.open(manifest.setting(settings))
         described = ""
         if to_do:
-            shared = [folder, model_file, *([maps.aoi] if maps.aoi else [])]
-            planner = Planner(model_file, card, maps, work_path(folder), options.retries + 1)
+            # Bundled models are found by name wherever the package is.
+            is_bundled = model_file in bundled_models()
+            files = [] if is_bundled else [model_file]
+            shared = [folder, *files, *([maps.aoi] if maps.aoi else [])]
+            planner = Planner(card, maps, work_path(folder), options.retries + 1)
             with _explained(), start_engine(shared) as engine:
                 described = engine.describe()
                 ledger.learn(to_do, events)
@@ -98,11 +102,11 @@ def plan_batch(
     Raises:
         GlnetGeoError: See `batch`.
     """
-    folder = folder.absolute()
+    folder, maps = folder.absolute(), _settled(maps)
     model_file = find_model(maps.model)
     card = read_card(model_file)
     _check(maps, options)
-    scenes = find_inputs(inputs, pattern=options.pattern, asset=options.asset, exclude=folder)
+    scenes = _scenes(inputs, folder, options)
     manifest = Manifest(folder, "")
     ledger = Ledger(scenes, manifest, folder, options)
     to_do = ledger.outstanding(manifest.setting(_settings(maps, options, card, model_file)))
@@ -118,6 +122,21 @@ def _explained() -> Iterator[None]:
     except KeyboardInterrupt:
         _log.warning("What is finished is kept: the same command continues there.")
         raise
+
+
+def _settled(maps: MapOptions) -> MapOptions:
+    """With paths that hold in other processes and folders."""
+    model_file = find_model(maps.model)
+    model = maps.model if model_file in bundled_models() else str(model_file.absolute())
+    return replace(maps, model=model, aoi=maps.aoi and maps.aoi.absolute())
+
+
+def _scenes(inputs: Sequence[str], folder: Path, options: BatchOptions) -> list[SceneInput]:
+    found = find_inputs(inputs, pattern=options.pattern, asset=options.asset, exclude=folder)
+    return [
+        replace(one, path=one.path.absolute()) if isinstance(one.path, Path) else one
+        for one in found
+    ]
 
 
 def _check(maps: MapOptions, options: BatchOptions) -> None:

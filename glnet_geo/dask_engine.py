@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import logging
 import pickle
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -18,6 +16,7 @@ from types import ModuleType, TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
+from glnet_geo.cluster_client import client_of, quiet_dask
 from glnet_geo.dask_worker import (
     Needs,
     Report,
@@ -34,12 +33,8 @@ _log = logging.getLogger(__name__)
 
 _LOOK_EVERY = 2.0  # seconds between two looks at the workers
 _ALONE = 60.0  # seconds without workers between two warnings
+_START = 120.0  # seconds that local workers may take to start
 _RETURNS = 3  # times that a job may be given back by workers that lack something
-_LOGGERS = (
-    *("distributed", "distributed.client", "distributed.gc"),
-    *("tornado", "tornado.application", "asyncio"),
-)
-"""Those that Dask gives levels of their own."""
 
 
 class DaskEngine:
@@ -81,10 +76,12 @@ class DaskEngine:
         from glnet_geo.local_workers import start_workers  # which imports Dask
 
         with ExitStack() as stack:
-            stack.enter_context(_quiet())
+            stack.enter_context(quiet_dask())
             client = stack.enter_context(start_workers(distributed, n_workers, memory_limit))
             engine = cls(client, "local", None, stack)
-            engine._wait_for_a_worker(120.0)
+            engine._wait_for_workers(
+                n_workers, _START, "The workers do not start. Take fewer with --workers."
+            )
             engine._closing = stack.pop_all()
             return engine
 
@@ -107,11 +104,16 @@ class DaskEngine:
         """
         distributed = _distributed()
         with ExitStack() as stack:
-            stack.enter_context(_quiet())
-            client = stack.enter_context(_client(distributed, address, timeout))
+            stack.enter_context(quiet_dask())
+            client = stack.enter_context(client_of(distributed, address, timeout))
             needs = stack.enter_context(shared_paths(shared))
             engine = cls(client, f"at {address}", needs, stack)
-            engine._wait_for_a_worker(patience)
+            engine._wait_for_workers(
+                1,
+                patience,
+                f"The Dask scheduler at {address} has had no workers for {patience:.0f} s. "
+                "Start some, or leave --scheduler out.",
+            )
             lacks = engine._find_lacks(list(engine._workers))
             for worker, lack in lacks.items():
                 raise BatchError(
@@ -186,6 +188,7 @@ class DaskEngine:
         if future.status == "error":
             error = future.exception()
             if self._needs is not None and returns and _is_of_worker(error):
+                self._count_workers()
                 self._dismiss_unfit(list(self._workers))
                 self._submit(job, light, returns - 1)
                 return None
@@ -225,14 +228,11 @@ class DaskEngine:
             raise self._lost() from None
         self._looked = monotonic()
 
-    def _wait_for_a_worker(self, patience: float) -> None:
+    def _wait_for_workers(self, n_workers: int, patience: float, message: str) -> None:
         end = monotonic() + patience
-        while not self._workers:
+        while len(self._workers) < n_workers:
             if monotonic() > end:
-                raise BatchError(
-                    f"The Dask scheduler {self._where} has had no workers for {patience:.0f} s. "
-                    "Start some, or leave --scheduler out."
-                )
+                raise BatchError(message)
             sleep(0.1)
             self._count_workers()
 
@@ -273,45 +273,6 @@ def _distributed() -> ModuleType:
             "Batches on several processes or machines need Dask: pip install glnet-geo[dask]"
         ) from None
     return distributed
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps Dask's own messages from the user: what matters of them comes as an error."""
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-@contextmanager
-def _client(distributed: ModuleType, address: str, timeout: float) -> Iterator[Any]:
-    """A client of a cluster that is there."""
-    problem = f"There is no Dask scheduler at {address!r}"
-    try:
-        # A client that finds none leaves threads behind and complains when it is collected.
-        asyncio.run(_knock(distributed, address, timeout))
-        with warnings.catch_warnings(record=True) as warned:
-            warnings.simplefilter("always")
-            client = distributed.Client(address, timeout=timeout, set_as_default=False)
-    except (OSError, ValueError, ImportError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise BatchError(f"{problem}: {reason}. Give one such as tcp://host:8786.") from None
-    with client:
-        for warning in warned:
-            _log.warning("%s", " ".join(str(warning.message).split()))
-        yield client
-
-
-async def _knock(distributed: ModuleType, address: str, timeout: float) -> None:
-    options = distributed.Security().get_connection_args("client")
-    comm = await distributed.comm.connect(address, timeout=timeout, **options)
-    await comm.close()
 
 
 def _lack_of(reply: object) -> str | None:

@@ -39,7 +39,7 @@ _THREAD_LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 def start_workers(
     distributed: ModuleType, n_workers: int, memory_limit: int | None
 ) -> Iterator[Any]:
-    """Starts processes of one thread each on the loopback device, and gives a client of theirs.
+    """Starts processes of one thread each on the loopback device; gives a client of theirs.
 
     Args:
         distributed: The library.

@@ -121,6 +121,7 @@ FLOORS = (
         "local_workers",
         "dask_engine",
         "batching",
+        "cluster_client",
     },
     {"fitting", "demonstration"},
     {"cli"},
