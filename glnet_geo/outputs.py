@@ -2,7 +2,8 @@
 
 Work happens in a dotted folder beside the output (`.landcover.tif.part/`); what is finished there
 is put in place by a rename. A failed run leaves no output, an existing one as it was, and the
-folder only where another run can continue from it.
+folder only where another run can continue from it. Two runs never share the folder: a lock beside
+it (`.landcover.tif.lock`) turns the second one away.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from glnet_geo.errors import OutputError
+from glnet_geo.run_lock import run_lock
 
 
 def check_output(
@@ -86,9 +88,25 @@ def working_folder(
             another run can continue from. Then it stays.
 
     Raises:
-        OutputError: The disk is full or the folder cannot be made.
+        OutputError: Another run has the folder, the disk is full or it cannot be made.
     """
-    folder = work_folder(path)
+    try:
+        with run_lock(path.with_name(f".{path.name}.lock")) as is_alone:
+            if not is_alone:
+                raise OutputError(
+                    f"{path} is being written by another run. Wait for it, or choose another "
+                    "output."
+                )
+            with _folder(work_folder(path), resume, is_resumable) as folder:
+                yield folder
+    except OSError as error:
+        # NumPy's own errors count bytes and name no reason.
+        reason = error.strerror or f"{error} (is the disk full?)"
+        raise OutputError(f"{path} cannot be written: {reason}.") from error
+
+
+@contextmanager
+def _folder(folder: Path, resume: bool, is_resumable: Callable[[Path], bool]) -> Iterator[Path]:
     is_worth_keeping = False
     try:
         if not resume:
@@ -99,10 +117,6 @@ def working_folder(
         except BaseException:
             is_worth_keeping = is_resumable(folder)
             raise
-    except OSError as error:
-        # NumPy's own errors count bytes and name no reason.
-        reason = error.strerror or f"{error} (is the disk full?)"
-        raise OutputError(f"{path} cannot be written: {reason}.") from error
     finally:
         if not is_worth_keeping:
             shutil.rmtree(folder, ignore_errors=True)

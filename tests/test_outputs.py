@@ -135,6 +135,33 @@ class TestWorkingFolder:
             publish(two / "finished", second)
         assert (first.read_bytes(), second.read_bytes()) == (OLD, NEW)
 
+    @pytest.mark.parametrize("resume", [False, True])
+    def test_a_second_run_is_turned_away_and_changes_nothing(
+        self, existing: Path, resume: bool
+    ) -> None:
+        with working_folder(existing) as folder:
+            (folder / "half").write_bytes(NEW)
+            with (
+                pytest.raises(OutputError, match="is being written by another run"),
+                working_folder(existing, resume),
+            ):
+                pass
+            assert (folder / "half").read_bytes() == NEW
+        assert existing.read_bytes() == OLD
+        assert list(existing.parent.iterdir()) == [existing]
+
+    def test_what_can_be_resumed_keeps_no_lock(self, tmp_path: Path) -> None:
+        path = tmp_path / "map.tif"
+        with (
+            pytest.raises(KeyboardInterrupt),
+            working_folder(path, is_resumable=lambda folder: True) as folder,
+        ):
+            (folder / "half").write_bytes(NEW)
+            raise KeyboardInterrupt
+        assert list(tmp_path.iterdir()) == [folder]
+        with working_folder(path, resume=True):
+            assert (folder / "half").read_bytes() == NEW
+
 
 class TestPublish:
     def test_it_moves_and_replaces(self, existing: Path, tmp_path: Path) -> None:

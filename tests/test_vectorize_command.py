@@ -454,6 +454,24 @@ class TestInterruption:
         assert result.code == 0 and not work_folder(output).exists()
         check_exact(raster, read_polygons(output))
 
+    def test_a_second_run_waits_its_turn(
+        self, cli: Run, raster: Path, output: Path, long: Path
+    ) -> None:
+        first = self.start(long, output)
+        error = cli("vectorize", raster, "-o", output, "--overwrite").error
+        assert error == (
+            f"Error: {output} is being written by another run. Wait for it, or choose another "
+            "output."
+        )
+        first.send_signal(signal.SIGINT)
+        _, messages = first.communicate(timeout=60)
+        assert first.returncode == 130 and messages.strip() == "Interrupted."
+        assert sorted(path.name for path in output.parent.iterdir()) == [
+            "map.tif",
+            "map.tif.aux.xml",
+        ]
+        assert cli("vectorize", raster, "-o", output).code == 0
+
     @pytest.mark.slow
     @pytest.mark.parametrize("moment", range(8))
     def test_at_any_moment(self, output: Path, long: Path, moment: int) -> None:
