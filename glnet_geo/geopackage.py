@@ -21,6 +21,7 @@ CREATE TABLE IF NOT EXISTS layer_styles (
 )
 """
 _LISTED = 5  # tables that a message lists
+_PATIENCE = 10  # seconds for other programs to finish what they write
 _RESERVED = ("gpkg", "rtree_", "sqlite_", "layer_styles")
 # No layer of GDAL's may begin with one of them (GDALGeoPackageDataset::ICreateLayer).
 _REFUSED = tuple(set(string.punctuation) - {"_"})
@@ -32,13 +33,16 @@ def layer_name(class_name: str) -> str:
     return f"class {class_name}" if is_refused else class_name
 
 
-def check_layers(layers: Iterable[str], path: Path | None, overwrite: bool) -> None:
+def check_layers(
+    layers: Iterable[str], path: Path | None, overwrite: bool, named: Path | None = None
+) -> None:
     """Refuses layers that must not be added to a GeoPackage.
 
     Args:
         layers: Names of the layers to be added.
         path: The GeoPackage; None for a new one.
         overwrite: Whether layers that exist may be replaced.
+        named: What it is a copy of, for messages.
 
     Raises:
         OutputError: A name is reserved or taken, or the file is no GeoPackage.
@@ -50,8 +54,8 @@ def check_layers(layers: Iterable[str], path: Path | None, overwrite: bool) -> N
             raise OutputError(f"The layer {name!r} has a reserved name. Choose another.")
         if not overwrite and _folded(name) in taken:
             raise OutputError(
-                f"{path} has a layer {taken[_folded(name)]!r}. Use --overwrite to replace it, or "
-                "another name."
+                f"{named or path} has a layer {taken[_folded(name)]!r}. Use --overwrite to replace "
+                "it, or another name."
             )
 
 
@@ -99,6 +103,29 @@ def _tables(path: Path) -> list[str]:
 
 def _folded(name: str) -> str:
     return "".join(letter.lower() if letter.isascii() else letter for letter in name)
+
+
+@contextmanager
+def write_lock(path: Path) -> Iterator[None]:
+    """Keeps other programs from writing to a GeoPackage until the block ends.
+
+    They may read it, and are told "database is locked" when they write. Nothing in this process but
+    `copy_geopackage` may open the file meanwhile: POSIX takes all locks on a file from a process
+    that closes it anywhere, which SQLite alone knows to prevent.
+
+    Raises:
+        OutputError: Another program did not finish writing in time.
+    """
+    connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
+    with closing(connection):
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise OutputError(
+                f"{path} cannot be written: {error}. Let other programs finish with it, and try "
+                "again."
+            ) from error
+        yield
 
 
 def copy_geopackage(source: Path, target: Path) -> None:

@@ -154,11 +154,21 @@ def check_identity(
         publish(unfinished, path)
 
 
-def publish(finished: Path, path: Path) -> None:
-    """Puts a finished file in place of `path`, safe against a crash at any moment."""
+def publish(finished: Path, path: Path, prepare: Callable[[], None] = lambda: None) -> None:
+    """Puts a finished file in place of `path`, safe against a crash at any moment.
+
+    Args:
+        finished: The file.
+        path: Where it belongs.
+        prepare: Called right before that, when what takes time is done.
+
+    Raises:
+        OutputError: Another program has the file at `path` open, on Windows.
+    """
     with finished.open("rb+") as file:
         os.fsync(file.fileno())
     try:
+        prepare()
         os.replace(finished, path)
     except PermissionError as error:
         raise OutputError(f"{path} cannot be replaced; another program has it open.") from error

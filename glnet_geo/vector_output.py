@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from glnet_geo.geopackage import (
     copy_geopackage,
     features_of,
     remove_journals,
+    write_lock,
 )
 from glnet_geo.layer_writer import LayerWriter
 from glnet_geo.outputs import publish
@@ -99,9 +102,10 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
         self._writer = LayerWriter(self._made, output)
         self._features = self._bytes = 0
         self._files: dict[Path, Path] = {}
+        self._lock = ExitStack()
 
     def __exit__(self, *_: object) -> None:
-        with suppress(GlnetGeoError):
+        with self._lock, suppress(GlnetGeoError):
             self._writer.close()
 
     def write(
@@ -153,11 +157,18 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
         Raises:
             OutputError: Another program has it open.
         """
+        with self._lock:
+            if os.name == "nt":
+                # Windows replaces no file that is open.
+                self._lock.close()
+            remove_leftovers(self._output, [*self._files.values()])
+            for finished, place in self._files.items():
+                # Without its -wal a file that is written to gets a new one, for the new file.
+                publish(finished, place, partial(self._remove_journals, place))
+
+    def _remove_journals(self, place: Path) -> None:
         if self._driver == GEOPACKAGE:
-            remove_journals(self._output)
-        remove_leftovers(self._output, [*self._files.values()])
-        for finished, place in self._files.items():
-            publish(finished, place)
+            remove_journals(place)
 
     def _check_request(self, append: bool) -> None:
         if self._driver == GEOPACKAGE:
@@ -184,8 +195,10 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
         """The GeoPackage with all its layers, each with the polygons of its classes."""
         target = self._folder / "layers.gpkg"
         if self._is_added:
-            check_layers(self._layers, self._output, self._can_replace)
+            # Until it is replaced, or what others write meanwhile would be lost.
+            self._lock.enter_context(write_lock(self._output))
             copy_geopackage(self._output, target)
+            check_layers(self._layers, target, self._can_replace, self._output)
         if len(self._layers) > 1:
             add_index(self._made.source, self._made.name, CLASS_ID, self._output)
         for layer in self._layers:
