@@ -68,6 +68,8 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
         is_multi: Whether the features are multipolygons.
         append: Whether a GeoPackage keeps the layers that it has.
         overwrite: Whether one of the same name is replaced then.
+        pixel_m: The shorter side of the pixels that polygons are made of, in metres: GeoJSON
+            rounds coordinates.
 
     Raises:
         OutputError: The format is not known or cannot do what is asked, a layer exists or has a
@@ -86,8 +88,10 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
         is_multi: bool = False,
         append: bool = False,
         overwrite: bool = False,
+        pixel_m: float | None = None,
     ) -> None:
         self._folder, self._output = folder, output
+        self._pixel_m = pixel_m
         self._layers = layers
         self._can_replace = overwrite
         self._driver = format_of(output)
@@ -148,7 +152,7 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
             self._files = {target: self._output}
         else:
             self._files = self._styled(qmls) | convert(
-                self._made, self._features, self._output, self._folder
+                self._made, self._features, self._output, self._folder, self._pixel_m
             )
 
     def publish(self) -> None:

@@ -150,6 +150,7 @@ def vectorize(
                 is_multi=is_multi,
                 append=append,
                 overwrite=overwrite,
+                pixel_m=min(reader.grid.pixel_sides_m or (0.0,)) or None,
             )
         )
         for polygons in pieces:

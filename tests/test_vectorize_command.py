@@ -324,6 +324,23 @@ class TestFormats:
         style = style_path(output.with_suffix(suffix)).read_text("utf-8")
         assert '"categorizedSymbol"' in style
 
+    @pytest.mark.parametrize("suffix", [".geojson", ".geojsonl"])
+    @pytest.mark.parametrize(("pixel", "decimals"), [(0.5, 7), (0.01, 9)])
+    def test_geojson_keeps_the_shapes_of_small_pixels(
+        self, cli: Run, tmp_path: Path, suffix: str, pixel: float, decimals: int
+    ) -> None:
+        place = Affine(pixel, 0, 400_000, 0, -pixel, 5_500_000)
+        raster = placed_tif(tmp_path / "fine.tif", patches(40, 50), nodata=0, transform=place)
+        output = tmp_path / f"map{suffix}"
+        assert cli("vectorize", raster, "-o", output).code == 0
+        found = read_polygons(output)
+        assert found.geometry.is_valid.all()
+        assert shapely.coverage_is_valid(found.geometry.values)
+        areas = found.to_crs("EPSG:32633").area
+        np.testing.assert_allclose(areas, found.area_m2, rtol=0.05)
+        numbers = re.findall(r"\.(\d+)[, \]]", output.read_text().partition("coordinates")[2])
+        assert max(map(len, numbers)) == decimals
+
     def test_unknown_ones_are_answered_with_those_there_are(
         self, cli: Run, raster: Path, tmp_path: Path
     ) -> None:
@@ -574,8 +591,9 @@ def test_a_checkerboard_stays_within_memory(tmp_path: Path, output: Path) -> Non
         (4000, 1.0, ()),
         (4000, 1.0, ("--min-area", "20px")),
         (4000, 1.0, ("--fill-holes", "9px")),
-        # All of a band of 2048 rows is in memory while it is simplified.
+        # All of a band is in memory while it is simplified.
         (1000, 1.4, ("--fill-holes", "9px", "--simplify", "1m")),
+        (4000, 2.5, ("--simplify", "1m")),
     ],
 )
 def test_noise_stays_within_memory(
@@ -585,7 +603,7 @@ def test_noise_stays_within_memory(
     raster = placed_tif(tmp_path / "noise.tif", labels, nodata=0)
     summary, peak = summary_and_peak(raster, output, *words)
     assert peak < limit
-    if "--fill-holes" not in words:
+    if not {"--fill-holes", "--simplify"} & {*words}:
         areas = [one["area_m2"] for one in summary["classes"]]
         assert sum(areas) == (labels > 0).sum() * 0.25, "nodata stays nodata"
     found = pyogrio.read_dataframe(output, layer="landcover", max_features=40_000)
