@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from glnet_geo.errors import OutputError
@@ -100,9 +101,10 @@ def working_folder(
             with _folder(work_folder(path), resume, is_resumable) as folder:
                 yield folder
     except OSError as error:
-        # NumPy's own errors count bytes and name no reason.
-        reason = error.strerror or f"{error} (is the disk full?)"
-        raise OutputError(f"{path} cannot be written: {reason}.") from error
+        reason = error.strerror or str(error)
+        # NumPy's own errors count what was written and name no reason.
+        hint = " (is the disk full?)" if re.search(r"\d+ requested and \d+ written", reason) else ""
+        raise OutputError(f"{path} cannot be written: {reason}{hint}.") from error
 
 
 @contextmanager
@@ -157,6 +159,8 @@ def check_identity(
 def publish(finished: Path, path: Path, prepare: Callable[[], None] = lambda: None) -> None:
     """Puts a finished file in place of `path`, safe against a crash at any moment.
 
+    Who may read and write the file that is replaced may do so with the new one.
+
     Args:
         finished: The file.
         path: Where it belongs.
@@ -167,6 +171,9 @@ def publish(finished: Path, path: Path, prepare: Callable[[], None] = lambda: No
     """
     with finished.open("rb+") as file:
         os.fsync(file.fileno())
+    with suppress(OSError):
+        # Beyond permissions, such as set-uid, nothing is for granted.
+        finished.chmod(path.stat().st_mode & 0o777)
     try:
         prepare()
         os.replace(finished, path)
