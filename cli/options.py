@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -33,6 +33,16 @@ device_option = click.option(
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print the summary as one JSON object on stdout."
 )
+
+
+_MOST_LISTED = 30
+
+
+def listed(names: Sequence[str]) -> Iterator[str]:
+    """What a summary shows of a list that may be very long."""
+    yield from names[:_MOST_LISTED]
+    if len(names) > _MOST_LISTED:
+        yield f"... and {len(names) - _MOST_LISTED:,} more"
 
 
 def generalisation_options(command: Command) -> Command:

@@ -27,10 +27,25 @@ _RESERVED = ("gpkg", "rtree_", "sqlite_", "layer_styles")
 _REFUSED = tuple(set(string.punctuation) - {"_"})
 
 
-def layer_name(class_name: str) -> str:
-    """A name for the layer of a class, which GDAL may refuse to give its own name to."""
-    is_refused = class_name.startswith(_REFUSED) or _folded(class_name).startswith(_RESERVED)
-    return f"class {class_name}" if is_refused else class_name
+def layer_names(class_names: Mapping[int, str]) -> dict[int, str]:
+    """Names for the layers of classes, which GDAL may refuse to give their own names to.
+
+    Args:
+        class_names: By id.
+
+    Returns:
+        By id; no two are the same to SQLite.
+    """
+    names: dict[int, str] = {}
+    taken: set[str] = set()
+    for class_id, class_name in class_names.items():
+        is_refused = class_name.startswith(_REFUSED) or _folded(class_name).startswith(_RESERVED)
+        name = f"class {class_name}" if is_refused else class_name
+        while _folded(name) in taken:
+            name = f"{name} ({class_id})"
+        taken.add(_folded(name))
+        names[class_id] = name
+    return names
 
 
 def check_layers(
@@ -180,12 +195,12 @@ def add_index(path: Path, layer: str, column: str, output: Path) -> None:
         database.execute(f"CREATE INDEX by_value ON {quoted(layer)} ({quoted(column)})")
 
 
-def add_styles(path: Path, styles: Mapping[str, str], output: Path) -> None:
+def add_styles(path: Path, styles: Mapping[str, str | None], output: Path) -> None:
     """Adds for each layer the style with which QGIS opens it, in place of those that it has.
 
     Args:
         path: The GeoPackage in the making.
-        styles: QML by name of the layer.
+        styles: QML by name of the layer; None for a layer that gets none.
         output: What it will be, for messages.
 
     Raises:
@@ -201,6 +216,8 @@ def add_styles(path: Path, styles: Mapping[str, str], output: Path) -> None:
             database.execute(
                 "DELETE FROM layer_styles WHERE lower(f_table_name) = lower(?)", (layer,)
             )
+            if qml is None:
+                continue
             # QGIS finds no style where catalog and schema are NULL.
             database.execute(
                 "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, "

@@ -30,7 +30,7 @@ from glnet_geo.geopackage import (
 )
 from glnet_geo.layer_writer import LayerWriter
 from glnet_geo.outputs import publish
-from glnet_geo.qgis_style import categorized_qml, style_path
+from glnet_geo.qgis_style import MOST_CLASSES, categorized_qml, style_path
 from glnet_geo.vector_formats import check_size, convert, format_of, remove_leftovers
 from glnet_geo.vector_layer import (
     DISK_HINT,
@@ -136,7 +136,8 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
         """Makes the output of what was written.
 
         Args:
-            styles: For each layer its classes.
+            styles: For each layer its classes, in whose colours QGIS shows it if they are not
+                too many.
 
         Raises:
             OutputError: The disk is full, or another program has locked or changed the GeoPackage
@@ -144,7 +145,10 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
         """
         self._writer.close()
         self._check_complete(self._made.source, [self._made.name])
-        qmls = {layer: categorized_qml(classes, CLASS) for layer, classes in styles.items()}
+        qmls = {
+            layer: categorized_qml(classes, CLASS) if len(classes) <= MOST_CLASSES else None
+            for layer, classes in styles.items()
+        }
         if self._driver == GEOPACKAGE:
             is_made = len(self._layers) == 1 and not self._is_added
             target = self._made.source if is_made else self._assembled(styles)
@@ -166,9 +170,17 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
                 # Windows replaces no file that is open.
                 self._lock.close()
             remove_leftovers(self._output, [*self._files.values()])
+            self._remove_style()
             for finished, place in self._files.items():
                 # Without its -wal a file that is written to gets a new one, for the new file.
                 publish(finished, place, partial(self._remove_journals, place))
+
+    def _remove_style(self) -> None:
+        """That of the file which is replaced, if the new one has none."""
+        style = style_path(self._output)
+        is_beside = self._driver != GEOPACKAGE and self._output.exists()
+        if is_beside and style not in self._files.values():
+            style.unlink(missing_ok=True)
 
     def _remove_journals(self, place: Path) -> None:
         if self._driver == GEOPACKAGE:
@@ -215,9 +227,11 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
         self._check_complete(target, self._layers)
         return target
 
-    def _styled(self, qmls: Mapping[str, str]) -> dict[Path, Path]:
+    def _styled(self, qmls: Mapping[str, str | None]) -> dict[Path, Path]:
         """The style as a file, unless that would take the place of another file's style."""
         (qml,), place = qmls.values(), style_path(self._output)
+        if qml is None:
+            return {}
         if place.exists() and not self._output.exists():
             _log.warning("%s stays as it is, so %s may open with it.", place, self._output)
             return {}

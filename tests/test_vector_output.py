@@ -21,17 +21,18 @@ import numpy.typing as npt
 import pyogrio
 import pytest
 import shapely
+from pyogrio.errors import DataLayerError
 from pyproj import Transformer
 
 from glnet_geo import arrow_stream, vector_formats, vector_output
 from glnet_geo.arrow_stream import Blobs, Field
 from glnet_geo.class_table import MapClass
 from glnet_geo.errors import OutputError
-from glnet_geo.geopackage import copy_geopackage, layer_name
+from glnet_geo.geopackage import copy_geopackage, layer_names
 from glnet_geo.outputs import working_folder
 from glnet_geo.qgis_style import categorized_qml
 from glnet_geo.vector_formats import check_size, format_of
-from glnet_geo.vector_layer import Layer
+from glnet_geo.vector_layer import DISK_HINT, Layer, writing
 from glnet_geo.vector_output import PolygonFile
 
 UTM = "EPSG:32633"
@@ -248,7 +249,7 @@ class TestGeoPackage:
     def test_names_that_cannot_be_are_refused_before_work(self, tmp_path: Path, name: str) -> None:
         message = refusal(tmp_path / "map.gpkg", layers=[name])
         assert "name" in message
-        write(tmp_path / "map.gpkg", layers=[layer_name(name)])
+        write(tmp_path / "map.gpkg", layers=[*layer_names({1: name}).values()])
 
     def test_layers_by_class(self, tmp_path: Path) -> None:
         output = tmp_path / "map.gpkg"
@@ -663,6 +664,39 @@ class TestShapefile:
 
 
 class TestFailures:
+    @pytest.mark.parametrize(
+        ("words", "is_hinted"),
+        [
+            ("Cannot write feature", True),
+            ("sqlite3_exec(...) failed: disk I/O error", True),
+            ("Layer 'x' already exists", False),
+            ("sqlite3_exec(...) failed: database is locked", False),
+        ],
+    )
+    def test_a_full_disk_is_supposed_where_it_can_be(self, words: str, is_hinted: bool) -> None:
+        with pytest.raises(OutputError) as caught, writing(Path("map.fgb"), DISK_HINT):
+            raise DataLayerError(words)
+        assert ("(is the disk full?)" in str(caught.value)) == is_hinted
+
+    def test_more_classes_than_a_style_can_show(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        outputs = (tmp_path / "map.gpkg", tmp_path / "map.fgb")
+        for output in outputs:
+            write(output)
+        monkeypatch.setattr(vector_output, "MOST_CLASSES", 1)
+        for output in outputs:
+            write(output, append=output.suffix == ".gpkg", overwrite=True)
+            assert pyogrio.read_info(output, layer=0)["features"] == 5
+        assert not query(outputs[0], "SELECT * FROM layer_styles")
+        # That of the file before would have the wrong classes.
+        assert not (tmp_path / "map.qml").exists()
+
+    def test_layers_of_classes_whose_names_are_alike(self) -> None:
+        names = {1: "-x", 2: "CLASS -X", 3: "class -x (2)", 4: "y"}
+        found = layer_names(names)
+        assert found == {1: "class -x", 2: "CLASS -X (2)", 3: "class -x (2) (3)", 4: "y"}
+
     def test_a_polygon_that_no_row_can_hold_is_told(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

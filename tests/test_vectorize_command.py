@@ -81,6 +81,17 @@ class TestSummary:
         (line,) = cli("vectorize", raster, "-o", output).err.splitlines()[1:-2]
         assert line.split()[:2] == ["3", "16,000,000.0"]
 
+    def test_of_very_many_classes_it_shows_the_largest(
+        self, cli: Run, tmp_path: Path, output: Path
+    ) -> None:
+        labels = np.repeat(np.arange(700, dtype=np.uint16), np.arange(700) % 40 + 1)[None]
+        raster = placed_tif(tmp_path / "parcels.tif", labels)
+        result = cli("vectorize", raster, "-o", output, "--json")
+        lines = result.err.splitlines()
+        assert len(lines) == 1 + 31 + 2 and lines[31] == "  ... and 670 more"
+        assert len(json.loads(result.out)["classes"]) == 700
+        assert len(read_polygons(output)) == 700
+
     def test_json_is_one_object(self, cli: Run, raster: Path, output: Path) -> None:
         result = cli("vectorize", raster, "-o", output, "--json")
         summary = json.loads(result.out)
@@ -158,6 +169,29 @@ class TestOptions:
         error = cli("vectorize", raster, "-o", output, "--overwrite", "--classes", "lake").error
         assert f"{raster} has no class 'lake'. It has building; bare land; Wald & Wiese." in error
 
+    @pytest.mark.parametrize("digits", [25, 300, 400])
+    @pytest.mark.parametrize("option", ["--min-area", "--fill-holes", "--simplify"])
+    def test_absurd_sizes(
+        self, cli: Run, raster: Path, output: Path, option: str, digits: int
+    ) -> None:
+        for unit in ("px", "m" if option == "--simplify" else "m2"):
+            words = (option, f"1{'0' * digits}{unit}")
+            result = cli("vectorize", raster, "-o", output, "--overwrite", *words)
+            assert result.code == (0 if digits < 309 else 1), result.err
+            if result.code:
+                assert "Give a number above 0" in result.error
+
+    def test_the_id_that_stands_for_none(self, cli: Run, tmp_path: Path, output: Path) -> None:
+        labels = np.array([[1, -(2**63)]], np.int64)
+        raster = placed_tif(tmp_path / "odd.tif", labels)
+        assert "has the class id -9223372036854775808" in (
+            cli("vectorize", raster, "-o", output).error
+        )
+        raster = write_tif(tmp_path / "masked.tif", labels, mask=ids([255, 0]))
+        assert cli("vectorize", raster, "-o", output).code == 0
+        words = ("--overwrite", "--exclude", "9" * 19)
+        assert cli("vectorize", raster, "-o", output, *words).code == 0
+
     def test_confidence(self, cli: Run, raster: Path, output: Path, tmp_path: Path) -> None:
         confidence = placed_tif(tmp_path / "c.tif", np.full((4, 5), 0.75, np.float32))
         assert cli("vectorize", raster, "-o", output, "--confidence", confidence).code == 0
@@ -227,6 +261,19 @@ class TestLayers:
             check_same(read_polygons(output, one.name), chosen)
             assert style_of(output, one.name) == {one.name: one.rgb}
             assert metadata_of(output, one.name)["source"] == "map.tif"
+
+    def test_no_more_than_256(self, cli: Run, tmp_path: Path, output: Path) -> None:
+        raster = placed_tif(tmp_path / "parcels.tif", np.arange(257, dtype=np.uint16)[None])
+        error = cli("vectorize", raster, "-o", output, "--layer-per-class").error
+        assert error == (
+            f"Error: {raster} has 257 classes, and --layer-per-class makes at most 256 layers. "
+            "Choose some with --classes, or leave it out."
+        )
+        assert not output.exists()
+        words = ("--layer-per-class", "--exclude", ",".join(map(str, range(200))))
+        result = cli("vectorize", raster, "-o", output, *words)
+        assert result.code == 0 and "229, ... and 27 more\n" in result.err
+        assert len(layers_of(output)) == 57
 
     def test_of_the_chosen_ones_only(self, cli: Run, raster: Path, output: Path) -> None:
         words = ("--layer-per-class", "--exclude", "building")
