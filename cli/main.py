@@ -25,6 +25,15 @@ _COMMANDS = {
 }
 """One line of help each: the command modules are imported only when they run."""
 
+_SPARING = {
+    "predict": "Choose smaller frames (--frame), or a lighter model.",
+    "vectorize": "Merge small regions (--min-area), or leave --dissolve, --fill-holes or "
+    "--simplify out.",
+    "train": "Choose smaller frames in the dataset file, or a lighter backbone.",
+    "demo": "Make a smaller scene (--size).",
+}
+"""What takes less memory."""
+
 
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called."""
@@ -41,6 +50,16 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs a command, and says what to do where memory does not suffice."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if not _is_out_of_memory(error):
+                raise
+            advice = _SPARING.get(ctx.invoked_subcommand or "", "Close other programs.")
+            raise GlnetGeoError(f"There is not enough memory. {advice}") from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Lists the commands without importing them."""
         with formatter.section("Commands"):
@@ -51,6 +70,13 @@ class LazyGroup(click.Group):
 @click.version_option(version("glnet-geo"), prog_name="glnet-geo")
 def group() -> None:
     """Land-cover maps from satellite and aerial scenes of any size."""
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """PyTorch's errors are RuntimeErrors, on GPUs of a class of their own, on CPUs of none."""
+    words = ("out of memory", "not enough memory", "can't allocate memory")
+    is_torchs = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return is_torchs or isinstance(error, MemoryError)
 
 
 class _Lines(logging.Formatter):
@@ -111,8 +137,6 @@ def main() -> None:
         _fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("Interrupted.", 130)
-    except MemoryError:
-        _fail("There is not enough memory. Choose smaller frames, or a lighter model.", 1)
     except BrokenPipeError:
         # Whoever read our output has enough; Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -21,6 +21,8 @@ from glnet_geo.cli.values import (
 from glnet_geo.modelzoo import DEFAULT_MODEL
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+_MOST_LISTED = 30
 
 
 def output_option(what: str) -> Callable[[Command], Command]:
@@ -120,6 +122,13 @@ def map_options_of(options: dict[str, Any]) -> Any:
     others = ("model", "scale", "aoi", "gsd", "frame", "device", "reference")
     chosen = {name: options.pop(name) for name in others}
     return MapOptions(bands=options.pop("bands") or (), validity=validity, **chosen)
+
+
+def listed(names: Sequence[str]) -> Iterator[str]:
+    """What a summary shows of a list that may be very long."""
+    yield from names[:_MOST_LISTED]
+    if len(names) > _MOST_LISTED:
+        yield f"... and {len(names) - _MOST_LISTED:,} more"
 
 
 def generalisation_options(command: Command) -> Command:

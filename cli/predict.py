@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import click
 
 from glnet_geo.cli.options import (
     json_option,
+    listed,
     map_options_of,
     mapping_options,
     output_option,
@@ -64,23 +64,25 @@ def describe(summary: MapSummary) -> str:
     megapixels = grid.height * grid.width / 1e6
     peak = f", peak {summary.peak_bytes / 1e9:.1f} GB" if summary.peak_bytes else ""
     speed = f"{summary.seconds:.1f} s ({summary.megapixels_per_second:.2g} Mpx/s)"
-    lines += _class_lines(summary)
+    lines += [f"  {line}" for line in listed(_class_lines(summary))]
+    without = summary.pixels.get(NODATA, 0) / (grid.height * grid.width)
+    if without:
+        lines.append(f"  ({100 * without:.1f} % of the scene has no data)")
     if summary.areas_m2 is not None and not summary.area_rule.startswith("planar"):
         lines.append(f"  areas: {summary.area_rule}")
     return "\n".join([*lines, f"  {megapixels:.1f} Mpx in {speed}{peak}"])
 
 
-def _class_lines(summary: MapSummary) -> Iterator[str]:
+def _class_lines(summary: MapSummary) -> list[str]:
     """A line for each class that the map can have, the largest first."""
     legend, pixels = summary.legend, summary.pixels
     counted = {legend.classes[k].id for k in legend.counted}
     shown = [c for c in legend.classes if c.id in counted or pixels.get(c.id)]
     width = max(len(land_cover.name) for land_cover in shown)
+    lines = []
     for land_cover in sorted(shown, key=lambda one: -pixels.get(one.id, 0)):
         area, share = summary.area_ha(land_cover.id), summary.share(land_cover.id)
         area_text = "" if area is None else f"  {area:10,.1f} ha"
         share_text = "-" if share is None else f"{100 * share:.1f} %"
-        yield f"  {land_cover.name:<{width}}{area_text}{share_text:>10}"
-    without = pixels.get(NODATA, 0) / (summary.grid.height * summary.grid.width)
-    if without:
-        yield f"  ({100 * without:.1f} % of the scene has no data)"
+        lines.append(f"{land_cover.name:<{width}}{area_text}{share_text:>10}")
+    return lines

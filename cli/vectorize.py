@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from glnet_geo.cli.options import (
     generalisation_options,
     json_option,
     layer_of,
+    listed,
     output_option,
     overwrite_option,
     verbosity_options,
@@ -75,19 +75,23 @@ def vectorize(raster: str, output: Path, as_json: bool, quiet: bool, **options: 
 
 def describe(summary: VectorSummary) -> str:
     """The summary as a person pastes it into a mail."""
-    layers = ", ".join(summary.layers)
+    layers = ", ".join(listed(summary.layers))
     polygons, vertices = f"{summary.polygons:,} polygons", f"{summary.vertices:,} vertices"
     head = f"{summary.output}   layer{'s' if len(summary.layers) > 1 else ''} {layers}"
     peak = f", peak {summary.peak_bytes / 1e9:.1f} GB" if summary.peak_bytes else ""
     foot = f"  {polygons}, {vertices} in {summary.seconds:.1f} s{peak}"
-    return "\n".join([head, *_class_lines(summary), f"  areas: {summary.area_rule}", foot])
+    classes = (f"  {line}" for line in listed(_class_lines(summary)))
+    return "\n".join([head, *classes, f"  areas: {summary.area_rule}", foot])
 
 
-def _class_lines(summary: VectorSummary) -> Iterator[str]:
+def _class_lines(summary: VectorSummary) -> list[str]:
     """A line for each class, the largest first."""
     whole = sum(one.area for one in summary.totals)
     width = max((len(one.land_cover.name) for one in summary.totals), default=0)
+    lines = []
     for one in sorted(summary.totals, key=lambda total: -total.area):
         area = f"{one.area:,.0f} px" if summary.unit == "px" else f"{one.area / 1e4:,.1f} ha"
         share = f"{100 * one.area / whole:.1f} %"
-        yield f"  {one.land_cover.name:<{width}}  {area:>13}{share:>10}{one.polygons:>12,} polygons"
+        name = f"{one.land_cover.name:<{width}}"
+        lines.append(f"{name}  {area:>13}{share:>10}{one.polygons:>12,} polygons")
+    return lines

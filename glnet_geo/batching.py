@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from glnet_geo.batch_events import BatchEvents
 from glnet_geo.batch_ledger import Ledger
@@ -26,6 +24,7 @@ from glnet_geo.manifest import Manifest
 from glnet_geo.map_options import MapOptions
 from glnet_geo.modelzoo import bundled_models, find_model
 from glnet_geo.raster import quiet
+from glnet_geo.run_lock import run_lock
 from glnet_geo.scene_inputs import SceneInput, find_inputs
 
 _log = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ def batch(
     scenes = _scenes(inputs, folder, options)
     _make_folder(folder)
     with (
-        _Locked(folder),
+        _alone(folder),
         Manifest(folder, f"glnet-geo {version('glnet-geo')}") as manifest,
         quiet(),
     ):
@@ -166,28 +165,20 @@ def _make_folder(folder: Path) -> None:
         raise OutputError(f"The folder {folder} cannot be made: {error.strerror}.") from None
 
 
-class _Locked(AbstractContextManager[None]):
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
     """Keeps a second run out of a folder while the block lasts."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._lock = FileLock(folder / ".batch.lock", timeout=0)
-
-    def __enter__(self) -> None:
-        try:
-            self._lock.acquire()
-        except Timeout:
-            raise BatchError(
-                f"{self._folder} is being written by another batch. Wait for it, or choose "
-                "another folder."
-            ) from None
-        except OSError as error:
-            raise OutputError(f"{self._folder} cannot be written: {error.strerror}.") from None
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
-        with suppress(OSError):
-            Path(self._lock.lock_file).unlink()
+    try:
+        lock = run_lock(folder / ".batch.lock")
+        with lock as is_alone:
+            if not is_alone:
+                raise BatchError(
+                    f"{folder} is being written by another batch. Wait for it, or choose another "
+                    "folder."
+                )
+            yield
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror}.") from error
 
 
 def _run(

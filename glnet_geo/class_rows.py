@@ -14,7 +14,7 @@ from glnet_geo.errors import RasterError
 from glnet_geo.grid import Window
 from glnet_geo.raster import SceneReader, gdal_environment
 from glnet_geo.remote import is_fetched
-from glnet_geo.runs import Runs
+from glnet_geo.runs import NOTHING, Runs
 
 _STRIP = 10_000_000  # pixels of a strip
 _BLOCKS = 100_000_000  # pixels up to which a strip holds a whole row of blocks
@@ -43,7 +43,8 @@ def read_rows(raster: ClassRaster, measured: SceneReader | None = None) -> Itera
         measured: Another raster on the same grid whose values are summed by run.
 
     Raises:
-        RasterError: A file is damaged or has vanished, or the grids differ.
+        RasterError: A file is damaged or has vanished, the grids differ, or a class has the id that
+            stands for none.
     """
     if measured is not None:
         _check_grid(raster, measured)
@@ -51,6 +52,7 @@ def read_rows(raster: ClassRaster, measured: SceneReader | None = None) -> Itera
     def read(window: Window) -> ClassRows:
         with gdal_environment(remote=is_fetched(raster.path)):
             labels, valid = raster.read(window)
+            _check_ids(raster, labels, valid)
             runs = Runs.of(labels, valid, window.top)
             return ClassRows(runs, _sums(runs, measured, window) if measured else None)
 
@@ -95,6 +97,19 @@ def _sums(runs: Runs, measured: SceneReader, window: Window) -> npt.NDArray[np.f
         ],
         axis=1,
     )
+
+
+def _check_ids(
+    raster: ClassRaster, labels: npt.NDArray[np.integer], valid: npt.NDArray[np.bool_] | None
+) -> None:
+    if labels.dtype != np.int64:
+        return
+    is_nothing = labels == NOTHING
+    if (is_nothing if valid is None else is_nothing & valid).any():
+        raise RasterError(
+            f"{raster.path} has the class id {NOTHING}, which is kept for what is no class. "
+            "Renumber it, or declare it as nodata: gdal_edit.py -a_nodata"
+        )
 
 
 def _check_grid(raster: ClassRaster, measured: SceneReader) -> None:

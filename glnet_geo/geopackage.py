@@ -21,24 +21,43 @@ CREATE TABLE IF NOT EXISTS layer_styles (
 )
 """
 _LISTED = 5  # tables that a message lists
+_PATIENCE = 10  # seconds for other programs to finish what they write
 _RESERVED = ("gpkg", "rtree_", "sqlite_", "layer_styles")
 # No layer of GDAL's may begin with one of them (GDALGeoPackageDataset::ICreateLayer).
 _REFUSED = tuple(set(string.punctuation) - {"_"})
 
 
-def layer_name(class_name: str) -> str:
-    """A name for the layer of a class, which GDAL may refuse to give its own name to."""
-    is_refused = class_name.startswith(_REFUSED) or _folded(class_name).startswith(_RESERVED)
-    return f"class {class_name}" if is_refused else class_name
+def layer_names(class_names: Mapping[int, str]) -> dict[int, str]:
+    """Names for the layers of classes, which GDAL may refuse to give their own names to.
+
+    Args:
+        class_names: By id.
+
+    Returns:
+        By id; no two are the same to SQLite.
+    """
+    names: dict[int, str] = {}
+    taken: set[str] = set()
+    for class_id, class_name in class_names.items():
+        is_refused = class_name.startswith(_REFUSED) or _folded(class_name).startswith(_RESERVED)
+        name = f"class {class_name}" if is_refused else class_name
+        while _folded(name) in taken:
+            name = f"{name} ({class_id})"
+        taken.add(_folded(name))
+        names[class_id] = name
+    return names
 
 
-def check_layers(layers: Iterable[str], path: Path | None, overwrite: bool) -> None:
+def check_layers(
+    layers: Iterable[str], path: Path | None, overwrite: bool, named: Path | None = None
+) -> None:
     """Refuses layers that must not be added to a GeoPackage.
 
     Args:
         layers: Names of the layers to be added.
         path: The GeoPackage; None for a new one.
         overwrite: Whether layers that exist may be replaced.
+        named: What it is a copy of, for messages.
 
     Raises:
         OutputError: A name is reserved or taken, or the file is no GeoPackage.
@@ -50,8 +69,8 @@ def check_layers(layers: Iterable[str], path: Path | None, overwrite: bool) -> N
             raise OutputError(f"The layer {name!r} has a reserved name. Choose another.")
         if not overwrite and _folded(name) in taken:
             raise OutputError(
-                f"{path} has a layer {taken[_folded(name)]!r}. Use --overwrite to replace it, or "
-                "another name."
+                f"{named or path} has a layer {taken[_folded(name)]!r}. Use --overwrite to replace "
+                "it, or another name."
             )
 
 
@@ -99,6 +118,29 @@ def _tables(path: Path) -> list[str]:
 
 def _folded(name: str) -> str:
     return "".join(letter.lower() if letter.isascii() else letter for letter in name)
+
+
+@contextmanager
+def write_lock(path: Path) -> Iterator[None]:
+    """Keeps other programs from writing to a GeoPackage until the block ends.
+
+    They may read it, and are told "database is locked" when they write. Nothing in this process but
+    `copy_geopackage` may open the file meanwhile: POSIX takes all locks on a file from a process
+    that closes it anywhere, which SQLite alone knows to prevent.
+
+    Raises:
+        OutputError: Another program did not finish writing in time.
+    """
+    connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
+    with closing(connection):
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise OutputError(
+                f"{path} cannot be written: {error}. Let other programs finish with it, and try "
+                "again."
+            ) from error
+        yield
 
 
 def copy_geopackage(source: Path, target: Path) -> None:
@@ -153,12 +195,12 @@ def add_index(path: Path, layer: str, column: str, output: Path) -> None:
         database.execute(f"CREATE INDEX by_value ON {quoted(layer)} ({quoted(column)})")
 
 
-def add_styles(path: Path, styles: Mapping[str, str], output: Path) -> None:
+def add_styles(path: Path, styles: Mapping[str, str | None], output: Path) -> None:
     """Adds for each layer the style with which QGIS opens it, in place of those that it has.
 
     Args:
         path: The GeoPackage in the making.
-        styles: QML by name of the layer.
+        styles: QML by name of the layer; None for a layer that gets none.
         output: What it will be, for messages.
 
     Raises:
@@ -174,6 +216,8 @@ def add_styles(path: Path, styles: Mapping[str, str], output: Path) -> None:
             database.execute(
                 "DELETE FROM layer_styles WHERE lower(f_table_name) = lower(?)", (layer,)
             )
+            if qml is None:
+                continue
             # QGIS finds no style where catalog and schema are NULL.
             database.execute(
                 "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, "

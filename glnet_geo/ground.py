@@ -39,6 +39,7 @@ class Ground:
     row_area: Floats
     metric: Floats
     _moments: tuple[Floats, Floats] | None = field(init=False, repr=False)
+    _columns: Floats | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         # Areas are a multiple of the integer area plus what the rows differ from that multiple.
@@ -49,6 +50,12 @@ class Ground:
             middles = np.arange(len(rest)) + 0.5
             moments = _cumulated(rest), _cumulated(rest * middles)
         object.__setattr__(self, "_moments", moments)
+        # How long a column is down to each row, by Simpson's rule for each pixel.
+        columns = None
+        if self.metric.shape[1] > 1:
+            sides = np.sqrt(self.metric[2])
+            columns = _cumulated((sides[:-1:2] + 4 * sides[1::2] + sides[2::2]) / 6)
+        object.__setattr__(self, "_columns", columns)
 
     @classmethod
     def uniform(
@@ -133,17 +140,23 @@ class Ground:
     def ring_lengths(self, x: Integers, y: Integers, offsets: Offsets) -> Floats:
         """Lengths of closed rings; arguments as of `ring_areas`.
 
-        Where rows differ, an edge is measured with the metric at its middle.
+        Where rows differ, edges along rows and columns have the length of all their pixels, and
+        slanted ones that of Simpson's rule.
         """
 
         def lengths(here: slice, there: slice) -> Floats:
             dx, dy = (x[there] - x[here]).astype(float), (y[there] - y[here]).astype(float)
-            e, f, g = self.metric
-            if len(e) > 1:
-                e, f, g = self.metric[:, y[here] + y[there]]
-            squares: Floats = (e * dx + 2 * f * dy) * dx + g * dy * dy
-            # Rounding may leave a hair less than nothing of a step along a very skewed axis.
-            return np.sqrt(np.maximum(squares, 0, out=squares), out=squares)
+            if self._columns is None:
+                return _steps(self.metric, dx, dy)
+            top, bottom = y[here], y[there]
+            terms = _steps(self.metric[:, top + bottom], dx, dy)
+            is_slanted = (dx != 0) & (dy != 0)
+            if is_slanted.any():
+                ends = (2 * one[is_slanted] for one in (top, bottom))
+                sides = [_steps(self.metric[:, k], dx[is_slanted], dy[is_slanted]) for k in ends]
+                terms[is_slanted] = (4 * terms[is_slanted] + sum(sides)) / 6
+            along = np.abs(self._columns[bottom] - self._columns[top])
+            return np.where(dx == 0, along, terms)
 
         return _sum_by_ring(lengths, offsets, np.float64)
 
@@ -152,6 +165,14 @@ class Ground:
         """That of every pixel where all are alike, which a mean would round."""
         area: np.float64 = self.row_area[len(self.row_area) // 2]
         return area
+
+
+def _steps(metric: Floats, dx: Floats, dy: Floats) -> Floats:
+    """Lengths of steps with the metric of each, or that of all."""
+    e, f, g = metric
+    squares: Floats = (e * dx + 2 * f * dy) * dx + g * dy * dy
+    # Rounding may leave a hair less than nothing of a step along a very skewed axis.
+    return np.sqrt(np.maximum(squares, 0, out=squares), out=squares)
 
 
 def _cumulated(values: Floats) -> Floats:

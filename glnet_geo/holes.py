@@ -115,9 +115,11 @@ def fill_holes(
     filled = small[is_filled]
     former = chains[filled]
     is_gone = around != np.arange(len(roots))
-    gone = np.flatnonzero(chains[:, LABEL] >= 0)
-    gone = gone[is_gone[roots[chains[gone, LABEL]]]]
-    _discard(np.union1d(gone, filled), tables)
+    used = np.flatnonzero(chains[:, LABEL] >= 0)
+    goes = np.zeros(len(chains), np.bool_)
+    goes[used] = is_gone[roots[chains[used, LABEL]]]
+    goes[filled] = True
+    _discard(np.flatnonzero(goes), tables)
     return around, former
 
 
@@ -144,49 +146,73 @@ def _mark(
         if around[owner] != owner:
             continue  # the hole lies in a larger one that is filled
         is_filled[k] = True
-        left, right, top, bottom = _extent(start, vertices)
-        for y in range(top, bottom + 1):
-            place = np.searchsorted(places, y * (width + 1) + left)
-            while place < len(places) and places[place] <= y * (width + 1) + right:
-                region, x = regions[place], places[place] - y * (width + 1)
-                if region != owner and around[region] == region and _holds(start, vertices, x, y):
-                    around[region] = owner
+        x, y = _ring(start, vertices)
+        corners, crossings = np.sort(y * (width + 2) + x), _crossings(x, y, width)
+        for row in range(y.min(), y.max() + 1):
+            place = np.searchsorted(places, row * (width + 1) + x.min())
+            last = row * (width + 1) + x.max()
+            while place < len(places) and places[place] <= last:
+                region = regions[place]
+                if region != owner and around[region] == region:
+                    point = places[place] + row
+                    if _holds(point, (row + 1) * (width + 2), corners, crossings):
+                        around[region] = owner
                 place += 1
 
 
 @kernel
-def _extent(start: int, vertices: Table) -> tuple[int, int, int, int]:
-    """Columns and rows of a ring: left, right, top, bottom."""
-    left = right = vertices[start, X]
-    top = bottom = vertices[start, Y]
-    vertex = vertices[start, NEXT]
+def _ring(start: int, vertices: Table) -> tuple[Table, Table]:
+    """Columns and rows of a ring, its first vertex once more at the end."""
+    n, vertex = 2, vertices[start, NEXT]
     while vertex != start:
-        left, right = min(left, vertices[vertex, X]), max(right, vertices[vertex, X])
-        top, bottom = min(top, vertices[vertex, Y]), max(bottom, vertices[vertex, Y])
+        n, vertex = n + 1, vertices[vertex, NEXT]
+    x, y = np.empty(n, np.int64), np.empty(n, np.int64)
+    for k in range(n):
+        x[k], y[k] = vertices[vertex, X], vertices[vertex, Y]
         vertex = vertices[vertex, NEXT]
-    return left, right, top, bottom
+    return x, y
 
 
 @kernel
-def _holds(start: int, vertices: Table, x: int, y: int) -> bool:
-    """Whether a lattice point lies in a ring or on it."""
-    is_inside = False
-    vertex = start
-    while True:
-        following = vertices[vertex, NEXT]
-        x_from, y_from = np.int64(vertices[vertex, X]), np.int64(vertices[vertex, Y])
-        x_to, y_to = np.int64(vertices[following, X]), np.int64(vertices[following, Y])
-        side = (x_to - x_from) * (y - y_from) - (x - x_from) * (y_to - y_from)
-        if side == 0 and (
-            min(x_from, x_to) <= x <= max(x_from, x_to)
-            and min(y_from, y_to) <= y <= max(y_from, y_to)
-        ):
-            return True
-        if (y_from <= y) != (y_to <= y) and (side > 0) == (y_to > y_from):
-            is_inside = not is_inside
-        vertex = following
-        if vertex == start:
-            return is_inside
+def _crossings(x: Table, y: Table, width: int) -> Table:
+    """Where a ring crosses rows of lattice points, in reading order.
+
+    Args:
+        x: Columns of the ring.
+        y: Its rows.
+        width: Columns of the raster.
+
+    Returns:
+        For each crossing row * (width + 2) + column, the next lattice point to its right.
+    """
+    crossings = np.empty(np.abs(np.diff(y)).sum(), np.int64)
+    n = 0
+    for k in range(len(x) - 1):
+        upper, lower = (k, k + 1) if y[k] < y[k + 1] else (k + 1, k)
+        height = y[lower] - y[upper]
+        for row in range(y[upper], y[lower]):
+            along = (x[lower] - x[upper]) * (row - y[upper])
+            crossings[n] = row * (width + 2) + x[upper] - (-along // height)
+            n += 1
+    crossings.sort()
+    return crossings
+
+
+@kernel
+def _holds(point: int, end: int, corners: Table, crossings: Table) -> bool:
+    """Whether a vertex of a region lies in a ring or on it.
+
+    Args:
+        point: The vertex, as row * (width + 2) + column.
+        end: Behind the points of its row.
+        corners: The vertices of the ring, sorted. Where a region touches it, both have one.
+        crossings: Its crossings.
+    """
+    place = np.searchsorted(corners, point)
+    if place < len(corners) and corners[place] == point:
+        return True
+    to_the_right = np.searchsorted(crossings, end) - np.searchsorted(crossings, point, "right")
+    return bool(to_the_right % 2)
 
 
 @kernel

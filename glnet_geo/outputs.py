@@ -2,19 +2,22 @@
 
 Work happens in a dotted folder beside the output (`.landcover.tif.part/`); what is finished there
 is put in place by a rename. A failed run leaves no output, an existing one as it was, and the
-folder only where another run can continue from it.
+folder only where another run can continue from it. Two runs never share the folder: a lock beside
+it (`.landcover.tif.lock`) turns the second one away.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from glnet_geo.errors import OutputError
+from glnet_geo.run_lock import run_lock
 
 
 def check_output(
@@ -86,9 +89,26 @@ def working_folder(
             another run can continue from. Then it stays.
 
     Raises:
-        OutputError: The disk is full or the folder cannot be made.
+        OutputError: Another run has the folder, the disk is full or it cannot be made.
     """
-    folder = work_folder(path)
+    try:
+        with run_lock(path.with_name(f".{path.name}.lock")) as is_alone:
+            if not is_alone:
+                raise OutputError(
+                    f"{path} is being written by another run. Wait for it, or choose another "
+                    "output."
+                )
+            with _folder(work_folder(path), resume, is_resumable) as folder:
+                yield folder
+    except OSError as error:
+        reason = error.strerror or str(error)
+        # NumPy's own errors count what was written and name no reason.
+        hint = " (is the disk full?)" if re.search(r"\d+ requested and \d+ written", reason) else ""
+        raise OutputError(f"{path} cannot be written: {reason}{hint}.") from error
+
+
+@contextmanager
+def _folder(folder: Path, resume: bool, is_resumable: Callable[[Path], bool]) -> Iterator[Path]:
     is_worth_keeping = False
     try:
         if not resume:
@@ -99,10 +119,6 @@ def working_folder(
         except BaseException:
             is_worth_keeping = is_resumable(folder)
             raise
-    except OSError as error:
-        # NumPy's own errors count bytes and name no reason.
-        reason = error.strerror or f"{error} (is the disk full?)"
-        raise OutputError(f"{path} cannot be written: {reason}.") from error
     finally:
         if not is_worth_keeping:
             shutil.rmtree(folder, ignore_errors=True)
@@ -140,11 +156,26 @@ def check_identity(
         publish(unfinished, path)
 
 
-def publish(finished: Path, path: Path) -> None:
-    """Puts a finished file in place of `path`, safe against a crash at any moment."""
+def publish(finished: Path, path: Path, prepare: Callable[[], None] = lambda: None) -> None:
+    """Puts a finished file in place of `path`, safe against a crash at any moment.
+
+    Who may read and write the file that is replaced may do so with the new one.
+
+    Args:
+        finished: The file.
+        path: Where it belongs.
+        prepare: Called right before that, when what takes time is done.
+
+    Raises:
+        OutputError: Another program has the file at `path` open, on Windows.
+    """
     with finished.open("rb+") as file:
         os.fsync(file.fileno())
+    with suppress(OSError):
+        # Beyond permissions, such as set-uid, nothing is for granted.
+        finished.chmod(path.stat().st_mode & 0o777)
     try:
+        prepare()
         os.replace(finished, path)
     except PermissionError as error:
         raise OutputError(f"{path} cannot be replaced; another program has it open.") from error

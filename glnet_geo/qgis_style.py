@@ -8,6 +8,9 @@ from xml.etree import ElementTree as ET
 
 from glnet_geo.class_table import Color, MapClass
 
+MOST_CLASSES = 500
+"""Beyond so many, which nobody can tell apart, a style only makes programs slow."""
+
 _DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>"
 
 

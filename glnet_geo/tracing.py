@@ -6,7 +6,6 @@ Everything here counts in pixels: vertices are lattice points (x column, y row),
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +22,9 @@ from glnet_geo.sweep_tables import Strip, Table, Tables
 from glnet_geo.union_find import find, unite
 
 _BAND = 2048  # rows whose arcs are simplified together
+_BAND_RUNS = (
+    1 << 21
+)  # runs with which a band ends earlier: it has hardly more than four vertices each
 VALUE, PIXELS, FIRST, LAST_ROW = range(4)
 """Columns of what is known of a region: class id, pixels, first pixel in raster order, last row."""
 
@@ -40,7 +42,8 @@ class Tracer:
         weights: What a pixel of each row weighs in `LatticePolygons.area`; None for 1.
         n_sums: How many quantities are summed over each polygon.
         tolerance: In pixels, see `simplifying`; 0 leaves the borders as they are. Simplified
-            borders keep a vertex where they cross every 2048th row, so that memory is bounded.
+            borders keep a vertex where they cross the last lattice row of a band, so that memory
+            is bounded: after 2048 rows, or after the row with which there are 2^21 runs.
         hole_limits: For each row, of how many pixels holes that begin there are too large to be
             filled, see `holes`; None fills none. What may lie in a hole is held back until that
             is certain.
@@ -61,6 +64,9 @@ class Tracer:
         self._height, self._width = height, width
         self._is_diagonal = connectivity == 8
         self._row = 0
+        # The lattice rows between which arcs are simplified; the lower one is -1 if it is to come.
+        self._upper_line, self._line = 0, -1
+        self._band_top = self._band_runs = 0
         self._last = _nothing(width)
         self._last_label = np.full(1, -1, np.int32)
         # Regions that are not given away yet; kin is the smallest one of the same feature.
@@ -89,21 +95,34 @@ class Tracer:
             raise ValueError(f"row {runs.top} came after row {self._row - 1}")
         if sums is None:
             sums = np.empty((len(runs.start), 0))
-        end = runs.top + runs.height
-        cuts = [runs.top, *range((runs.top // _BAND + 1) * _BAND, end, _BAND), end]
-        for top, bottom in pairwise(cuts):
-            rows = slice(top - runs.top, bottom - runs.top)
+        for rows in self._bands(runs):
             here = slice(runs.first[rows.start], runs.first[rows.stop])
             roots = self._take(runs.rows(rows), sums[here])
-            is_due = not self._tolerance or bottom % _BAND == 0 or bottom == self._height
+            is_due = not self._tolerance or self._line >= 0 or self._row == self._height
             is_open = self._is_open(roots)
             if self._hole_limits is not None:
                 self._fill_holes(roots, is_open, self._hole_limits)
             if is_due and self._tolerance:
-                self._simplify(bottom)
+                self._simplify()
             polygons = self._give_away(roots, is_open, self._is_uncertain(roots) | (not is_due))
             if is_due:
                 yield polygons
+
+    def _bands(self, runs: Runs) -> Iterator[slice]:
+        """Cuts rows where bands end, and sets the line there; all are one where there are none."""
+        start = 0
+        while start < runs.height:
+            stop = runs.height
+            if self._tolerance:
+                wanted = runs.first[start] + _BAND_RUNS - self._band_runs
+                by_runs = int(np.searchsorted(runs.first, wanted))
+                stop = min(stop, self._band_top + _BAND - runs.top, by_runs)
+                self._band_runs += int(runs.first[stop] - runs.first[start])
+                if self._band_runs >= _BAND_RUNS or runs.top + stop == self._band_top + _BAND:
+                    self._band_top, self._band_runs = runs.top + stop, 0
+                    self._line = self._band_top - 1
+            yield slice(start, stop)
+            start, self._line = stop, -1
 
     def _take(self, runs: Runs, sums: npt.NDArray[np.float64]) -> Table:
         """Sweeps rows of one band; the regions that the known ones belong to."""
@@ -127,16 +146,11 @@ class Tracer:
     def _chains(self) -> Table:
         return self._tables.chains[: self._tables.counters[at.N_CHAINS]]
 
-    def _simplify(self, bottom: int) -> None:
-        """Simplifies the arcs of the band that ends above row `bottom`."""
-        top = max((bottom - 1) // _BAND * _BAND - 1, 0)
-        last = self._height if bottom == self._height else self._line
-        simplify(self._tables, top, last, self._width, self._tolerance)
-
-    @property
-    def _line(self) -> int:
-        """The lattice row at which the band ends that was last swept; -1 where there are none."""
-        return -(-self._row // _BAND) * _BAND - 1 if self._tolerance else -1
+    def _simplify(self) -> None:
+        """Simplifies the arcs of the band that was swept last."""
+        lower = self._height if self._row == self._height else self._line
+        simplify(self._tables, self._upper_line, lower, self._width, self._tolerance)
+        self._upper_line = lower
 
     def _strip(self, runs: Runs) -> Strip:
         """The rows behind the last one of the strip before, and before nothing after the last."""

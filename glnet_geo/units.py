@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from glnet_geo.errors import RasterError
+from glnet_geo.errors import GlnetGeoError, RasterError
 from glnet_geo.ground import Ground
+
+_LARGEST = 1e18  # pixels that an area or the square of a length counts; no raster has as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +21,16 @@ class Area:
     Attributes:
         value: In the unit.
         unit: "m2" or "px".
+
+    Raises:
+        GlnetGeoError: It is no number above 0.
     """
 
     value: float
     unit: str
+
+    def __post_init__(self) -> None:
+        _check_value(self.value, "area")
 
     def in_pixels(self, ground: Ground, what: str) -> npt.NDArray[np.float64]:
         """The area in pixels of each row.
@@ -35,9 +43,9 @@ class Area:
             RasterError: It is in m2, and the pixels have no size on the ground.
         """
         if self.unit == "px":
-            return np.full(len(ground.row_area), self.value)
+            return np.full(len(ground.row_area), min(self.value, _LARGEST))
         _check_size(ground, what, "100px")
-        return self.value / ground.row_area
+        return np.minimum(self.value / ground.row_area, _LARGEST)
 
     def __str__(self) -> str:
         return f"{self.value:.12g} {self.unit}"
@@ -50,20 +58,32 @@ class Length:
     Attributes:
         value: In the unit.
         unit: "m" or "px".
+
+    Raises:
+        GlnetGeoError: It is no number above 0.
     """
 
     value: float
     unit: str
 
+    def __post_init__(self) -> None:
+        _check_value(self.value, "length")
+
     def in_pixels(self, ground: Ground, what: str) -> float:
         """The length in sides of a square as large as the mean pixel; see `Area.in_pixels`."""
-        if self.unit == "px":
-            return self.value
-        _check_size(ground, what, "2px")
-        return self.value / math.sqrt(ground.mean_area)
+        pixels = self.value
+        if self.unit != "px":
+            _check_size(ground, what, "2px")
+            pixels /= math.sqrt(ground.mean_area)
+        return min(pixels, math.sqrt(_LARGEST))
 
     def __str__(self) -> str:
         return f"{self.value:.12g} {self.unit}"
+
+
+def _check_value(value: float, what: str) -> None:
+    if not 0 < value < math.inf:
+        raise GlnetGeoError(f"{value} is no {what}. Give a number above 0.")
 
 
 def _check_size(ground: Ground, what: str, example: str) -> None:

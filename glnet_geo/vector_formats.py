@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
@@ -48,6 +49,9 @@ _SHAPEFILE_PARTS = (
 )
 _FIELD_NAME = 10  # characters in a .dbf
 _END = 4  # bytes, with which a GeoJSON file is complete
+_DECIMALS = 7, 15  # of GeoJSON's degrees: what RFC 7946 deems enough, what a float has
+_DEGREE = 111_320  # metres
+_FINENESS = 40  # of the last decimal's steps at least make a pixel
 _ROW_GROUP = 64 << 20  # bytes
 
 
@@ -91,7 +95,9 @@ def check_size(output: Path, features: int, size: int, largest: int) -> None:
         )
 
 
-def convert(layer: Layer, features: int, output: Path, folder: Path) -> dict[Path, Path]:
+def convert(
+    layer: Layer, features: int, output: Path, folder: Path, pixel_m: float | None = None
+) -> dict[Path, Path]:
     """Writes a layer in the format of an output.
 
     Args:
@@ -99,6 +105,7 @@ def convert(layer: Layer, features: int, output: Path, folder: Path) -> dict[Pat
         features: How many it has.
         output: What it will be.
         folder: Where the files are written.
+        pixel_m: The shorter side of the pixels that it is made of, in metres.
 
     Returns:
         Where each of the files belongs, in the order in which they are put in place.
@@ -114,7 +121,7 @@ def convert(layer: Layer, features: int, output: Path, folder: Path) -> dict[Pat
         elif driver == _SHAPEFILE:
             _write_shapefile(layer, target)
         elif driver.startswith("GeoJSON"):
-            _write_json(layer, target, driver)
+            _write_json(layer, target, driver, pixel_m)
         else:
             copy_layer(layer, target, layer.name, driver, layer_options={})
     if features and not _has_its_end(target, driver, features):
@@ -149,13 +156,22 @@ def remove_leftovers(output: Path, new: Sequence[Path]) -> None:
                 leftover.unlink(missing_ok=True)
 
 
-def _write_json(layer: Layer, target: Path, driver: str) -> None:
+def _write_json(layer: Layer, target: Path, driver: str, pixel_m: float | None) -> None:
     """In longitudes and latitudes of WGS 84, as RFC 7946 has it, if there is a way to them."""
     crs = layer.crs if layer.crs is not None and _is_on_the_globe(layer.crs) else None
+    options = {"COORDINATE_PRECISION": str(_decimals(pixel_m) if crs else _DECIMALS[1])}
     # GDAL's sequences follow the RFC in any case.
-    is_choice = driver == "GeoJSON" and crs is not None
-    options = {"RFC7946": "YES"} if is_choice else {}
+    if driver == "GeoJSON" and crs is not None:
+        options["RFC7946"] = "YES"
     copy_layer(layer, target, layer.name, driver, crs=crs, layer_options=options)
+
+
+def _decimals(pixel_m: float | None) -> int:
+    """Decimals of a degree that keep the shapes of pixels."""
+    least, most = _DECIMALS
+    if not pixel_m:
+        return least
+    return min(max(math.ceil(math.log10(_DEGREE * _FINENESS / pixel_m)), least), most)
 
 
 def _is_on_the_globe(crs: str) -> bool:

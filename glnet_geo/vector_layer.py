@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,9 @@ BATCH = 1000
 
 DISK_HINT = " (is the disk full?)"
 """For `writing`, once all that the user chose is known to be right."""
+
+# What GDAL and SQLite say when a disk is full, in so many words or not.
+_FULL_DISK = re.compile("I/O|[Ww]rite feature|while writing|too large|gpkg_contents|end of file")
 
 _SETTINGS = {
     # Bytes. GDAL's own limit is a share of the machine's memory; beyond it takes twice the time.
@@ -121,7 +125,7 @@ def writing(output: Path, hint: str = "") -> Iterator[None]:
 
     Args:
         output: What is made.
-        hint: What may be the matter when GDAL has no better words.
+        hint: What may be the matter where GDAL's words are those that it has for a full disk.
     """
     try:
         yield
@@ -129,6 +133,9 @@ def writing(output: Path, hint: str = "") -> Iterator[None]:
         # What comes before are whole SQL statements.
         reason = " ".join(str(error).split()).rpartition(" failed: ")[2]
         reason = reason.removeprefix("Error while writing batch to OGR layer: ").rstrip(".")
-        raise OutputError(f"{output} cannot be written: {reason}{hint}.") from error
+        may_be_full = _FULL_DISK.search(reason)
+        raise OutputError(
+            f"{output} cannot be written: {reason}{hint if may_be_full else ''}."
+        ) from error
     except OSError as error:
         raise OutputError(f"{output} cannot be written: {error.strerror or error}.") from error

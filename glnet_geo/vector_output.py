@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,11 @@ from glnet_geo.geopackage import (
     copy_geopackage,
     features_of,
     remove_journals,
+    write_lock,
 )
 from glnet_geo.layer_writer import LayerWriter
 from glnet_geo.outputs import publish
-from glnet_geo.qgis_style import categorized_qml, style_path
+from glnet_geo.qgis_style import MOST_CLASSES, categorized_qml, style_path
 from glnet_geo.vector_formats import check_size, convert, format_of, remove_leftovers
 from glnet_geo.vector_layer import (
     DISK_HINT,
@@ -65,6 +68,8 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
         is_multi: Whether the features are multipolygons.
         append: Whether a GeoPackage keeps the layers that it has.
         overwrite: Whether one of the same name is replaced then.
+        pixel_m: The shorter side of the pixels that polygons are made of, in metres: GeoJSON
+            rounds coordinates.
 
     Raises:
         OutputError: The format is not known or cannot do what is asked, a layer exists or has a
@@ -83,8 +88,10 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
         is_multi: bool = False,
         append: bool = False,
         overwrite: bool = False,
+        pixel_m: float | None = None,
     ) -> None:
         self._folder, self._output = folder, output
+        self._pixel_m = pixel_m
         self._layers = layers
         self._can_replace = overwrite
         self._driver = format_of(output)
@@ -99,9 +106,10 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
         self._writer = LayerWriter(self._made, output)
         self._features = self._bytes = 0
         self._files: dict[Path, Path] = {}
+        self._lock = ExitStack()
 
     def __exit__(self, *_: object) -> None:
-        with suppress(GlnetGeoError):
+        with self._lock, suppress(GlnetGeoError):
             self._writer.close()
 
     def write(
@@ -128,7 +136,8 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
         """Makes the output of what was written.
 
         Args:
-            styles: For each layer its classes.
+            styles: For each layer its classes, in whose colours QGIS shows it if they are not
+                too many.
 
         Raises:
             OutputError: The disk is full, or another program has locked or changed the GeoPackage
@@ -136,7 +145,10 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
         """
         self._writer.close()
         self._check_complete(self._made.source, [self._made.name])
-        qmls = {layer: categorized_qml(classes, CLASS) for layer, classes in styles.items()}
+        qmls = {
+            layer: categorized_qml(classes, CLASS) if len(classes) <= MOST_CLASSES else None
+            for layer, classes in styles.items()
+        }
         if self._driver == GEOPACKAGE:
             is_made = len(self._layers) == 1 and not self._is_added
             target = self._made.source if is_made else self._assembled(styles)
@@ -144,7 +156,7 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
             self._files = {target: self._output}
         else:
             self._files = self._styled(qmls) | convert(
-                self._made, self._features, self._output, self._folder
+                self._made, self._features, self._output, self._folder, self._pixel_m
             )
 
     def publish(self) -> None:
@@ -153,11 +165,26 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
         Raises:
             OutputError: Another program has it open.
         """
+        with self._lock:
+            if os.name == "nt":
+                # Windows replaces no file that is open.
+                self._lock.close()
+            remove_leftovers(self._output, [*self._files.values()])
+            self._remove_style()
+            for finished, place in self._files.items():
+                # Without its -wal a file that is written to gets a new one, for the new file.
+                publish(finished, place, partial(self._remove_journals, place))
+
+    def _remove_style(self) -> None:
+        """That of the file which is replaced, if the new one has none."""
+        style = style_path(self._output)
+        is_beside = self._driver != GEOPACKAGE and self._output.exists()
+        if is_beside and style not in self._files.values():
+            style.unlink(missing_ok=True)
+
+    def _remove_journals(self, place: Path) -> None:
         if self._driver == GEOPACKAGE:
-            remove_journals(self._output)
-        remove_leftovers(self._output, [*self._files.values()])
-        for finished, place in self._files.items():
-            publish(finished, place)
+            remove_journals(place)
 
     def _check_request(self, append: bool) -> None:
         if self._driver == GEOPACKAGE:
@@ -184,8 +211,10 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
         """The GeoPackage with all its layers, each with the polygons of its classes."""
         target = self._folder / "layers.gpkg"
         if self._is_added:
-            check_layers(self._layers, self._output, self._can_replace)
+            # Until it is replaced, or what others write meanwhile would be lost.
+            self._lock.enter_context(write_lock(self._output))
             copy_geopackage(self._output, target)
+            check_layers(self._layers, target, self._can_replace, self._output)
         if len(self._layers) > 1:
             add_index(self._made.source, self._made.name, CLASS_ID, self._output)
         for layer in self._layers:
@@ -198,9 +227,11 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
         self._check_complete(target, self._layers)
         return target
 
-    def _styled(self, qmls: Mapping[str, str]) -> dict[Path, Path]:
+    def _styled(self, qmls: Mapping[str, str | None]) -> dict[Path, Path]:
         """The style as a file, unless that would take the place of another file's style."""
         (qml,), place = qmls.values(), style_path(self._output)
+        if qml is None:
+            return {}
         if place.exists() and not self._output.exists():
             _log.warning("%s stays as it is, so %s may open with it.", place, self._output)
             return {}

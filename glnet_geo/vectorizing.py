@@ -17,7 +17,8 @@ from glnet_geo.arrow_stream import Blobs
 from glnet_geo.class_raster import ClassRaster
 from glnet_geo.class_rows import read_rows
 from glnet_geo.class_table import ClassTable, MapClass
-from glnet_geo.geopackage import layer_name
+from glnet_geo.errors import OutputError
+from glnet_geo.geopackage import layer_names
 from glnet_geo.georeference import ground_of
 from glnet_geo.ground import Ground
 from glnet_geo.lattice import LatticePolygons
@@ -35,6 +36,7 @@ from glnet_geo.vector_summary import VectorSummary
 
 DEFAULT_LAYER = "landcover"
 
+_MOST_LAYERS = 256  # that a run makes
 _BATCH = 1 << 20  # vertices that are written together
 _KEPT_TAGS = ("MODEL", "MODEL_SHA256", "SCENE")
 
@@ -150,6 +152,7 @@ def vectorize(
                 is_multi=is_multi,
                 append=append,
                 overwrite=overwrite,
+                pixel_m=min(reader.grid.pixel_sides_m or (0.0,)) or None,
             )
         )
         for polygons in pieces:
@@ -285,7 +288,11 @@ class _Choice:
 
 
 def _class_layers(reader: ClassRaster, chosen: _Choice) -> dict[str, MapClass | None]:
-    """A layer for each class that the raster has, by its id."""
+    """A layer for each class that the raster has, by its id.
+
+    Raises:
+        OutputError: There are too many.
+    """
     found: set[int] = set()
     for strip in read_rows(reader):
         found.update(np.unique(strip.runs.value).tolist())
@@ -293,7 +300,13 @@ def _class_layers(reader: ClassRaster, chosen: _Choice) -> dict[str, MapClass | 
     classes = [reader.classes.of(int(one)) for one in ids[chosen.includes(ids)]]
     if not classes:
         return {DEFAULT_LAYER: None}
-    return {layer_name(one.name): one for one in classes}
+    if len(classes) > _MOST_LAYERS:
+        raise OutputError(
+            f"{reader.path} has {len(classes)} classes, and --layer-per-class makes at most "
+            f"{_MOST_LAYERS} layers. Choose some with --classes, or leave it out."
+        )
+    names = layer_names({one.id: one.name for one in classes})
+    return {names[one.id]: one for one in classes}
 
 
 def _metadata(

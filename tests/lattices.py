@@ -74,6 +74,7 @@ def trace_by_push(
     *,
     quantities: npt.NDArray[np.float64] | None = None,
     band: int = tracing._BAND,
+    band_runs: int = tracing._BAND_RUNS,
     **options: object,
 ) -> list[LatticePolygons]:
     """The polygons of a raster, those of each push by themselves.
@@ -84,6 +85,7 @@ def trace_by_push(
         connectivity: As the tracer has it.
         quantities: What is to be summed; H x W x S.
         band: Rows whose arcs are simplified together.
+        band_runs: Runs with which that happens earlier.
         options: The tracer's other ones.
     """
     n_sums = 0 if quantities is None else quantities.shape[2]
@@ -91,6 +93,7 @@ def trace_by_push(
     pushes = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tracing, "_BAND", band)
+        patch.setattr(tracing, "_BAND_RUNS", band_runs)
         for runs in strips_of(pixels, heights):
             sums = None
             if quantities is not None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 import rasterio
+import torch
 from affine import Affine
 
+from glnet_geo.cli.main import main
 from glnet_geo.synthetic import make_scene
 from tests.rasters import noise, placed_tif
 
@@ -175,6 +178,44 @@ def test_cut_model_is_refused_before_anything_is_written(cli, folder, model):
     result = cli("predict", folder / "scene.tif", "-o", folder / "m.tif", "--model", cut)
     assert result.code == 1 and "safetensors" in result.error
     assert not (folder / "m.tif").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "function", "advice"),
+    [
+        ("predict", "glnet_geo.prediction.predict", "Choose smaller frames"),
+        ("vectorize", "glnet_geo.vectorizing.vectorize", "Merge small regions"),
+    ],
+)
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 9 TiB"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+    ],
+)
+def test_too_little_memory_is_one_line(
+    cli, tmp_path, monkeypatch, command, function, advice, error
+):
+    def fail(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(function, fail)
+    result = cli(command, tmp_path / "a.tif", "-o", tmp_path / "b.gpkg", "-q")
+    assert result.code == 1
+    assert result.error.startswith(f"Error: There is not enough memory. {advice}")
+
+
+def test_other_errors_of_pytorch_keep_their_traceback(cli, tmp_path, monkeypatch):
+    def fail(*arguments, **options):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr("glnet_geo.prediction.predict", fail)
+    monkeypatch.setattr(sys, "argv", ["glnet-geo", "predict", "a.tif", "-o", "b.tif", "-q"])
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        main()
 
 
 def test_version_and_help(cli):

@@ -230,6 +230,25 @@ class TestDegrees:
         found = ground_of(TALL).ring_lengths(*joined(rings)) / 2
         assert found == pytest.approx([parallels, lower, meridian], rel=1e-6)
 
+    @pytest.mark.parametrize(
+        ("crs", "place", "ends"),
+        [
+            # From the equator to 60 and 80 degrees north.
+            ("EPSG:4326", Affine(0.1, 0, 0, 0, -0.1, 60), (60.0, 0.0)),
+            ("EPSG:3857", Affine(1e4, 0, 0, 0, -1e4, 15.5e6), (15.5e6, 0.0)),
+        ],
+    )
+    def test_edges_of_many_rows(self, crs: str, place: Affine, ends: tuple[float, float]) -> None:
+        height = round((ends[0] - ends[1]) / -place.e)
+        ground = ground_of(Grid(height, 50, place, crs))
+        onto = Transformer.from_crs(crs, 4326, always_xy=True)
+        y = np.linspace(*ends, 3000)
+        for columns, precision in ((0, 1e-7), (50, 0.03)):
+            found = ground.ring_lengths(*joined([[(0, 0), (columns, height), (0, 0)]]))[0] / 2
+            x = place.c + np.linspace(0, columns * place.a, 3000)
+            expected = WGS84.line_length(*onto.transform(x, y))
+            assert found == pytest.approx(expected, rel=precision)
+
     def test_a_slanted_edge(self) -> None:
         found = ground_of(TALL).ring_lengths(*joined([[(0, 9), (4, 12), (0, 9)]]))[0]
         line = np.linspace(0, 1, 500)

@@ -328,3 +328,21 @@ def test_what_waits_does_not_add_up():
     # As many as there would be if holes were filled in all rows alike.
     behind = plain * filling[-1] / plain[-1] - filling
     assert behind.max() < 0.03 * filling[-1]
+
+
+def test_a_frame_round_noise_takes_no_cubic_time():
+    """Each of a hundred thousand regions lies in the frame's hole; its ring has 1600 vertices."""
+    pixels = np.pad(np.random.default_rng(0).integers(2, 10, (400, 400)), 2, constant_values=1)
+    polygons = trace(pixels, [64], hole_limits=np.full(404, 1e12))
+    assert polygons.pixels.tolist() == [404 * 404]
+
+
+def test_a_ring_that_winds_tells_what_it_holds():
+    """A hole in the shape of a comb, with teeth of the region round it, and regions in both."""
+    pixels = np.ones((21, 40), np.int64)
+    pixels[2:18, 2:38] = 2
+    pixels[2:15, 5:38:6] = pixels[2:15, 6:38:6] = 1
+    pixels[4:13:3, 3:38:6] = 3
+    pixels[5:14:3, 5:38:6] = 4
+    for limit, mirrored in ((1e9, pixels), (1e9, pixels[::-1]), (1.5, pixels)):
+        assert_filled(mirrored, np.full(21, limit), 4)

@@ -113,6 +113,17 @@ class TestWorkingFolder:
         assert existing.read_bytes() == OLD
         assert list(existing.parent.iterdir()) == [existing]
 
+    @pytest.mark.parametrize(
+        ("words", "is_hinted"),
+        [("4096 requested and 0 written", True), ("cannot identify image file", False)],
+    )
+    def test_a_full_disk_is_supposed_where_it_can_be(
+        self, existing: Path, words: str, is_hinted: bool
+    ) -> None:
+        with pytest.raises(OutputError) as caught:
+            run(existing, OSError(words))
+        assert ("(is the disk full?)" in str(caught.value)) == is_hinted
+
     def test_what_a_killed_run_left_is_cleared(self, tmp_path: Path) -> None:
         path = tmp_path / "map.tif"
         stale = work_folder(path)
@@ -135,6 +146,33 @@ class TestWorkingFolder:
             publish(two / "finished", second)
         assert (first.read_bytes(), second.read_bytes()) == (OLD, NEW)
 
+    @pytest.mark.parametrize("resume", [False, True])
+    def test_a_second_run_is_turned_away_and_changes_nothing(
+        self, existing: Path, resume: bool
+    ) -> None:
+        with working_folder(existing) as folder:
+            (folder / "half").write_bytes(NEW)
+            with (
+                pytest.raises(OutputError, match="is being written by another run"),
+                working_folder(existing, resume),
+            ):
+                pass
+            assert (folder / "half").read_bytes() == NEW
+        assert existing.read_bytes() == OLD
+        assert list(existing.parent.iterdir()) == [existing]
+
+    def test_what_can_be_resumed_keeps_no_lock(self, tmp_path: Path) -> None:
+        path = tmp_path / "map.tif"
+        with (
+            pytest.raises(KeyboardInterrupt),
+            working_folder(path, is_resumable=lambda folder: True) as folder,
+        ):
+            (folder / "half").write_bytes(NEW)
+            raise KeyboardInterrupt
+        assert list(tmp_path.iterdir()) == [folder]
+        with working_folder(path, resume=True):
+            assert (folder / "half").read_bytes() == NEW
+
 
 class TestPublish:
     def test_it_moves_and_replaces(self, existing: Path, tmp_path: Path) -> None:
@@ -143,6 +181,16 @@ class TestPublish:
         publish(finished, existing)
         assert existing.read_bytes() == NEW
         assert list(tmp_path.iterdir()) == [existing]
+
+    @pytest.mark.parametrize("mode", [0o640, 0o444, 0o600])
+    def test_it_keeps_who_may_read_and_write(
+        self, existing: Path, tmp_path: Path, mode: int
+    ) -> None:
+        finished = tmp_path / "finished"
+        finished.write_bytes(NEW)
+        existing.chmod(mode)
+        publish(finished, existing)
+        assert existing.read_bytes() == NEW and existing.stat().st_mode & 0o777 == mode
 
     def test_an_output_that_another_program_holds_open(
         self, existing: Path, monkeypatch: pytest.MonkeyPatch

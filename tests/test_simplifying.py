@@ -27,11 +27,13 @@ from tests.lattices import (
 # Twice their squares are no whole numbers, as are twice the areas of triangles.
 tolerances = st.sampled_from([0.9, 1.2, 1.6, 2.7, 50.0])
 bands = st.sampled_from([2048, 1, 2, 4, 7])
+band_runs = st.sampled_from([1 << 21, 1, 6, 17, 40])
 
 
-def assert_simplified(pixels, connectivity, tolerance, band):
+def assert_simplified(pixels, connectivity, tolerance, band, runs=1 << 21):
     """Whether the polygons are those of the raster, somewhat changed; gives them back."""
-    polygons = trace(pixels, None, connectivity, tolerance=tolerance, band=band)
+    options = {"tolerance": tolerance, "band": band, "band_runs": runs}
+    polygons = trace(pixels, None, connectivity, **options)
     assert_valid_coverage(geometries(polygons))
     exact = trace(pixels, None, connectivity)
     for name in ("value", "pixels", "area", "sums", "features", "parts"):
@@ -40,15 +42,15 @@ def assert_simplified(pixels, connectivity, tolerance, band):
 
 
 @settings(max_examples=80, deadline=None)
-@given(rasters(), connectivities, tolerances, bands)
-def test_the_same_polygons_as_a_valid_coverage(pixels, connectivity, tolerance, band):
-    assert_simplified(pixels, connectivity, tolerance, band)
+@given(rasters(), connectivities, tolerances, bands, band_runs)
+def test_the_same_polygons_as_a_valid_coverage(pixels, connectivity, tolerance, band, runs):
+    assert_simplified(pixels, connectivity, tolerance, band, runs)
 
 
 @settings(max_examples=80, deadline=None)
-@given(rasters(), connectivities, tolerances, bands, strip_heights)
-def test_strips_do_not_matter(pixels, connectivity, tolerance, band, heights):
-    options = {"tolerance": tolerance, "band": band}
+@given(rasters(), connectivities, tolerances, bands, band_runs, strip_heights)
+def test_strips_do_not_matter(pixels, connectivity, tolerance, band, runs, heights):
+    options = {"tolerance": tolerance, "band": band, "band_runs": runs}
     whole = trace(pixels, None, connectivity, **options)
     assert_same(trace(pixels, heights, connectivity, **options), whole)
 
@@ -92,11 +94,11 @@ def test_no_triangle_is_smaller_than_half_a_pixel(pixels, connectivity):
 
 @pytest.mark.slow
 @settings(max_examples=2000, deadline=None)
-@given(rasters(longest=40), connectivities, tolerances, bands, strip_heights)
-def test_long_form(pixels, connectivity, tolerance, band, heights):
-    polygons = assert_simplified(pixels, connectivity, tolerance, band)
-    strips = trace(pixels, heights, connectivity, tolerance=tolerance, band=band)
-    assert_same(strips, polygons)
+@given(rasters(longest=40), connectivities, tolerances, bands, band_runs, strip_heights)
+def test_long_form(pixels, connectivity, tolerance, band, runs, heights):
+    polygons = assert_simplified(pixels, connectivity, tolerance, band, runs)
+    options = {"tolerance": tolerance, "band": band, "band_runs": runs}
+    assert_same(trace(pixels, heights, connectivity, **options), polygons)
 
 
 def lies_in(point, triangle):
@@ -204,12 +206,36 @@ def test_borders_keep_a_vertex_where_bands_end(heights):
     assert len(points_of(trace(pixels, heights, tolerance=2.0))) < 10
 
 
+@pytest.mark.parametrize("heights", [None, [1], [3], [64]])
+def test_bands_end_earlier_where_rows_have_many_runs(heights):
+    pixels = np.triu(np.ones((64, 64), np.int64))
+    # Two runs a row; in these rows many more.
+    pixels[20:24, ::2] += 2
+    options = {"tolerance": 2.0, "band": 16, "band_runs": 60}
+    polygons = trace(pixels, heights, **options)
+    n_runs = 1 + (pixels[:, 1:] != pixels[:, :-1]).sum(axis=1)
+    lines, rows, runs = [], 0, 0
+    for row, count in enumerate(n_runs.tolist()):
+        rows, runs = rows + 1, runs + count
+        if rows == 16 or runs >= 60:
+            lines.append(row)
+            rows = runs = 0
+    assert {20, 21, 22, 23} & set(lines) and lines != list(range(15, 64, 16))
+    crossings = {y for x, y in points_of(polygons) if 0 < x < 64 and 0 < y < 64}
+    assert crossings >= set(lines)
+    assert_valid_coverage(geometries(polygons))
+    assert_same(polygons, trace(pixels, [5], **options))
+
+
 def test_polygons_leave_when_their_band_ends():
     pixels = pixels_of("1.1.1.1. ........ " * 10)
     pushes = trace_by_push(pixels, [1], tolerance=2.0, band=8)
     assert [len(push) for push in pushes] == [0] * 7 + [16] + [0] * 7 + [16] + [0] * 3 + [8]
     pushes = trace_by_push(pixels, [9], tolerance=2.0, band=8)
     assert [len(push) for push in pushes] == [16, 16, 8]
+    # Eight runs in one row and one in the next: bands of five rows, six and six.
+    pushes = trace_by_push(pixels, [1], tolerance=2.0, band_runs=24)
+    assert [len(push) for push in pushes] == [0] * 4 + [8, *[0] * 5, 12, *[0] * 5, 12, 0, 0, 8]
 
 
 @pytest.mark.parametrize("heights", [None, [7], [40]])

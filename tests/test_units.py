@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from glnet_geo.errors import RasterError
+from glnet_geo.errors import GlnetGeoError, RasterError
 from glnet_geo.ground import Ground
 from glnet_geo.units import Area, Length
 
@@ -36,6 +36,20 @@ def test_metres_need_pixels_with_a_size() -> None:
         Area(1.0, "m2").in_pixels(NOWHERE, "--fill-holes")
     with pytest.raises(RasterError, match=expected.format("--simplify", "2px")):
         Length(1.0, "m").in_pixels(NOWHERE, "--simplify")
+
+
+@pytest.mark.parametrize("kind", [Area, Length])
+@pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf])
+def test_what_is_no_size_is_refused(kind: type[Area | Length], value: float) -> None:
+    with pytest.raises(GlnetGeoError, match="Give a number above 0"):
+        kind(value, "px")
+
+
+@pytest.mark.parametrize("unit", ["px", "m"])
+def test_what_is_larger_than_any_raster_stays_a_number_to_reckon_with(unit: str) -> None:
+    area_unit = unit.replace("m", "m2")
+    assert Area(1e300, area_unit).in_pixels(SMALL, "--min-area").max() == 1e18
+    assert Length(1e300, unit).in_pixels(SMALL, "--simplify") == 1e9
 
 
 @pytest.mark.parametrize(

@@ -21,17 +21,18 @@ import numpy.typing as npt
 import pyogrio
 import pytest
 import shapely
+from pyogrio.errors import DataLayerError
 from pyproj import Transformer
 
-from glnet_geo import arrow_stream, vector_formats
+from glnet_geo import arrow_stream, vector_formats, vector_output
 from glnet_geo.arrow_stream import Blobs, Field
 from glnet_geo.class_table import MapClass
 from glnet_geo.errors import OutputError
-from glnet_geo.geopackage import layer_name
+from glnet_geo.geopackage import copy_geopackage, layer_names
 from glnet_geo.outputs import working_folder
 from glnet_geo.qgis_style import categorized_qml
 from glnet_geo.vector_formats import check_size, format_of
-from glnet_geo.vector_layer import Layer
+from glnet_geo.vector_layer import DISK_HINT, Layer, writing
 from glnet_geo.vector_output import PolygonFile
 
 UTM = "EPSG:32633"
@@ -248,7 +249,7 @@ class TestGeoPackage:
     def test_names_that_cannot_be_are_refused_before_work(self, tmp_path: Path, name: str) -> None:
         message = refusal(tmp_path / "map.gpkg", layers=[name])
         assert "name" in message
-        write(tmp_path / "map.gpkg", layers=[layer_name(name)])
+        write(tmp_path / "map.gpkg", layers=[*layer_names({1: name}).values()])
 
     def test_layers_by_class(self, tmp_path: Path) -> None:
         output = tmp_path / "map.gpkg"
@@ -386,12 +387,74 @@ class TestAppend:
             output.write_bytes(content)
         assert "is no GeoPackage" in refusal(output, append=True)
 
-    def test_a_locked_file_is_told(self, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("begin", ["BEGIN EXCLUSIVE", "BEGIN IMMEDIATE"])
+    def test_a_locked_file_is_told(
+        self, output: Path, monkeypatch: pytest.MonkeyPatch, begin: str
+    ) -> None:
         connect = sqlite3.connect
+
+        def impatient(path: Path, timeout: float = 0.0, **options: Any) -> sqlite3.Connection:
+            return connect(path, timeout=0.01, **options)
+
         with closing(connect(output)) as other:
-            other.execute("BEGIN EXCLUSIVE")
-            monkeypatch.setattr(sqlite3, "connect", lambda path: connect(path, timeout=0.01))
+            other.execute(begin)
+            monkeypatch.setattr(sqlite3, "connect", impatient)
             assert "locked" in refusal(output, layers=["landcover"], append=True)
+
+    @pytest.mark.parametrize("mode", ["delete", "wal"])
+    def test_nobody_writes_between_the_copy_and_the_end(
+        self, output: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+    ) -> None:
+        query(output, f"PRAGMA journal_mode = {mode}")
+        told = []
+
+        def spied(function: Any) -> Any:
+            def call(*arguments: Any, **options: Any) -> Any:
+                told.append(try_to_write(output))
+                return function(*arguments, **options)
+
+            return call
+
+        # While the layers are made, and right before the file is replaced.
+        for name in ("check_layers", "copy_layer", "add_styles", "publish", "remove_journals"):
+            monkeypatch.setattr(vector_output, name, spied(getattr(vector_output, name)))
+        write(output, layers=["even", "odd"], append=True)
+        # Before the work that is no harm, and it is kept.
+        assert told == ["written"] + ["database is locked"] * 6
+        assert query(output, "SELECT n FROM late") == [(3,)]
+        assert try_to_write(output) == "written"
+        assert query(output, "PRAGMA integrity_check") == [("ok",)]
+
+    def test_a_layer_that_another_program_adds_meanwhile_is_not_replaced(
+        self, output: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def late(source: Path, target: Path) -> None:
+            copy_geopackage(source, target)
+            query(target, "CREATE TABLE landcover (x)")
+
+        monkeypatch.setattr(vector_output, "copy_geopackage", late)
+        message = refusal(output, layers=["landcover"], append=True)
+        assert message.startswith(f"{output} has a layer 'landcover'")
+        assert try_to_write(output) == "written", "the lock is gone"
+
+
+def try_to_write(path: Path) -> str:
+    """Adds a row in another process; what that is told."""
+    code = (
+        "import sqlite3, sys\n"
+        "database = sqlite3.connect(sys.argv[1], timeout=0)\n"
+        "try:\n"
+        "    database.execute('CREATE TABLE IF NOT EXISTS late (n)')\n"
+        "    database.execute('INSERT INTO late VALUES (3)')\n"
+        "    database.commit()\n"
+        "    print('written')\n"
+        "except sqlite3.OperationalError as error:\n"
+        "    print(error)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
+    )
+    return run.stdout.strip()
 
 
 class TestOtherFormats:
@@ -601,6 +664,39 @@ class TestShapefile:
 
 
 class TestFailures:
+    @pytest.mark.parametrize(
+        ("words", "is_hinted"),
+        [
+            ("Cannot write feature", True),
+            ("sqlite3_exec(...) failed: disk I/O error", True),
+            ("Layer 'x' already exists", False),
+            ("sqlite3_exec(...) failed: database is locked", False),
+        ],
+    )
+    def test_a_full_disk_is_supposed_where_it_can_be(self, words: str, is_hinted: bool) -> None:
+        with pytest.raises(OutputError) as caught, writing(Path("map.fgb"), DISK_HINT):
+            raise DataLayerError(words)
+        assert ("(is the disk full?)" in str(caught.value)) == is_hinted
+
+    def test_more_classes_than_a_style_can_show(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        outputs = (tmp_path / "map.gpkg", tmp_path / "map.fgb")
+        for output in outputs:
+            write(output)
+        monkeypatch.setattr(vector_output, "MOST_CLASSES", 1)
+        for output in outputs:
+            write(output, append=output.suffix == ".gpkg", overwrite=True)
+            assert pyogrio.read_info(output, layer=0)["features"] == 5
+        assert not query(outputs[0], "SELECT * FROM layer_styles")
+        # That of the file before would have the wrong classes.
+        assert not (tmp_path / "map.qml").exists()
+
+    def test_layers_of_classes_whose_names_are_alike(self) -> None:
+        names = {1: "-x", 2: "CLASS -X", 3: "class -x (2)", 4: "y"}
+        found = layer_names(names)
+        assert found == {1: "class -x", 2: "CLASS -X (2)", 3: "class -x (2) (3)", 4: "y"}
+
     def test_a_polygon_that_no_row_can_hold_is_told(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -81,6 +81,17 @@ class TestSummary:
         (line,) = cli("vectorize", raster, "-o", output).err.splitlines()[1:-2]
         assert line.split()[:2] == ["3", "16,000,000.0"]
 
+    def test_of_very_many_classes_it_shows_the_largest(
+        self, cli: Run, tmp_path: Path, output: Path
+    ) -> None:
+        labels = np.repeat(np.arange(700, dtype=np.uint16), np.arange(700) % 40 + 1)[None]
+        raster = placed_tif(tmp_path / "parcels.tif", labels)
+        result = cli("vectorize", raster, "-o", output, "--json")
+        lines = result.err.splitlines()
+        assert len(lines) == 1 + 31 + 2 and lines[31] == "  ... and 670 more"
+        assert len(json.loads(result.out)["classes"]) == 700
+        assert len(read_polygons(output)) == 700
+
     def test_json_is_one_object(self, cli: Run, raster: Path, output: Path) -> None:
         result = cli("vectorize", raster, "-o", output, "--json")
         summary = json.loads(result.out)
@@ -158,6 +169,29 @@ class TestOptions:
         error = cli("vectorize", raster, "-o", output, "--overwrite", "--classes", "lake").error
         assert f"{raster} has no class 'lake'. It has building; bare land; Wald & Wiese." in error
 
+    @pytest.mark.parametrize("digits", [25, 300, 400])
+    @pytest.mark.parametrize("option", ["--min-area", "--fill-holes", "--simplify"])
+    def test_absurd_sizes(
+        self, cli: Run, raster: Path, output: Path, option: str, digits: int
+    ) -> None:
+        for unit in ("px", "m" if option == "--simplify" else "m2"):
+            words = (option, f"1{'0' * digits}{unit}")
+            result = cli("vectorize", raster, "-o", output, "--overwrite", *words)
+            assert result.code == (0 if digits < 309 else 1), result.err
+            if result.code:
+                assert "Give a number above 0" in result.error
+
+    def test_the_id_that_stands_for_none(self, cli: Run, tmp_path: Path, output: Path) -> None:
+        labels = np.array([[1, -(2**63)]], np.int64)
+        raster = placed_tif(tmp_path / "odd.tif", labels)
+        assert "has the class id -9223372036854775808" in (
+            cli("vectorize", raster, "-o", output).error
+        )
+        raster = write_tif(tmp_path / "masked.tif", labels, mask=ids([255, 0]))
+        assert cli("vectorize", raster, "-o", output).code == 0
+        words = ("--overwrite", "--exclude", "9" * 19)
+        assert cli("vectorize", raster, "-o", output, *words).code == 0
+
     def test_confidence(self, cli: Run, raster: Path, output: Path, tmp_path: Path) -> None:
         confidence = placed_tif(tmp_path / "c.tif", np.full((4, 5), 0.75, np.float32))
         assert cli("vectorize", raster, "-o", output, "--confidence", confidence).code == 0
@@ -227,6 +261,19 @@ class TestLayers:
             check_same(read_polygons(output, one.name), chosen)
             assert style_of(output, one.name) == {one.name: one.rgb}
             assert metadata_of(output, one.name)["source"] == "map.tif"
+
+    def test_no_more_than_256(self, cli: Run, tmp_path: Path, output: Path) -> None:
+        raster = placed_tif(tmp_path / "parcels.tif", np.arange(257, dtype=np.uint16)[None])
+        error = cli("vectorize", raster, "-o", output, "--layer-per-class").error
+        assert error == (
+            f"Error: {raster} has 257 classes, and --layer-per-class makes at most 256 layers. "
+            "Choose some with --classes, or leave it out."
+        )
+        assert not output.exists()
+        words = ("--layer-per-class", "--exclude", ",".join(map(str, range(200))))
+        result = cli("vectorize", raster, "-o", output, *words)
+        assert result.code == 0 and "229, ... and 27 more\n" in result.err
+        assert len(layers_of(output)) == 57
 
     def test_of_the_chosen_ones_only(self, cli: Run, raster: Path, output: Path) -> None:
         words = ("--layer-per-class", "--exclude", "building")
@@ -323,6 +370,23 @@ class TestFormats:
         assert apart.max() <= (1e-6 if is_json else 0)
         style = style_path(output.with_suffix(suffix)).read_text("utf-8")
         assert '"categorizedSymbol"' in style
+
+    @pytest.mark.parametrize("suffix", [".geojson", ".geojsonl"])
+    @pytest.mark.parametrize(("pixel", "decimals"), [(0.5, 7), (0.01, 9)])
+    def test_geojson_keeps_the_shapes_of_small_pixels(
+        self, cli: Run, tmp_path: Path, suffix: str, pixel: float, decimals: int
+    ) -> None:
+        place = Affine(pixel, 0, 400_000, 0, -pixel, 5_500_000)
+        raster = placed_tif(tmp_path / "fine.tif", patches(40, 50), nodata=0, transform=place)
+        output = tmp_path / f"map{suffix}"
+        assert cli("vectorize", raster, "-o", output).code == 0
+        found = read_polygons(output)
+        assert found.geometry.is_valid.all()
+        assert shapely.coverage_is_valid(found.geometry.values)
+        areas = found.to_crs("EPSG:32633").area
+        np.testing.assert_allclose(areas, found.area_m2, rtol=0.05)
+        numbers = re.findall(r"\.(\d+)[, \]]", output.read_text().partition("coordinates")[2])
+        assert max(map(len, numbers)) == decimals
 
     def test_unknown_ones_are_answered_with_those_there_are(
         self, cli: Run, raster: Path, tmp_path: Path
@@ -454,6 +518,24 @@ class TestInterruption:
         assert result.code == 0 and not work_folder(output).exists()
         check_exact(raster, read_polygons(output))
 
+    def test_a_second_run_waits_its_turn(
+        self, cli: Run, raster: Path, output: Path, long: Path
+    ) -> None:
+        first = self.start(long, output)
+        error = cli("vectorize", raster, "-o", output, "--overwrite").error
+        assert error == (
+            f"Error: {output} is being written by another run. Wait for it, or choose another "
+            "output."
+        )
+        first.send_signal(signal.SIGINT)
+        _, messages = first.communicate(timeout=60)
+        assert first.returncode == 130 and messages.strip() == "Interrupted."
+        assert sorted(path.name for path in output.parent.iterdir()) == [
+            "map.tif",
+            "map.tif.aux.xml",
+        ]
+        assert cli("vectorize", raster, "-o", output).code == 0
+
     @pytest.mark.slow
     @pytest.mark.parametrize("moment", range(8))
     def test_at_any_moment(self, output: Path, long: Path, moment: int) -> None:
@@ -556,8 +638,9 @@ def test_a_checkerboard_stays_within_memory(tmp_path: Path, output: Path) -> Non
         (4000, 1.0, ()),
         (4000, 1.0, ("--min-area", "20px")),
         (4000, 1.0, ("--fill-holes", "9px")),
-        # All of a band of 2048 rows is in memory while it is simplified.
+        # All of a band is in memory while it is simplified.
         (1000, 1.4, ("--fill-holes", "9px", "--simplify", "1m")),
+        (4000, 2.5, ("--simplify", "1m")),
     ],
 )
 def test_noise_stays_within_memory(
@@ -567,7 +650,7 @@ def test_noise_stays_within_memory(
     raster = placed_tif(tmp_path / "noise.tif", labels, nodata=0)
     summary, peak = summary_and_peak(raster, output, *words)
     assert peak < limit
-    if "--fill-holes" not in words:
+    if not {"--fill-holes", "--simplify"} & {*words}:
         areas = [one["area_m2"] for one in summary["classes"]]
         assert sum(areas) == (labels > 0).sum() * 0.25, "nodata stays nodata"
     found = pyogrio.read_dataframe(output, layer="landcover", max_features=40_000)
