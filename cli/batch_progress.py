@@ -45,9 +45,9 @@ class _Log(BatchEvents):
         if done % _SCAN_EVERY == 0:
             click.echo(f"Reading grids: {done} of {total} scenes", err=True)
 
-    def begun(self, scenes: int, megapixels: float, skipped: int, engine: str) -> None:
-        before = f", {skipped} done before" if skipped else ""
-        click.echo(f"Mapping {scenes} scenes, {megapixels:.1f} Mpx, {engine}{before}", err=True)
+    def begun(self, scenes: int, skipped: int, engine: str) -> None:
+        before = f"; {skipped} are done" if skipped else ""
+        click.echo(f"{scenes} scenes to do, {engine}{before}", err=True)
 
     def ended(self, record: SceneRecord, done: int, failed: int) -> None:
         click.echo(_line(record), err=True)
@@ -62,9 +62,8 @@ def _line(record: SceneRecord) -> str:
 class _JsonLog(BatchEvents):
     """A JSON object an event."""
 
-    def begun(self, scenes: int, megapixels: float, skipped: int, engine: str) -> None:
-        facts = {"scenes": scenes, "megapixels": round(megapixels, 3), "skipped": skipped}
-        click.echo(json_line("begun", **facts, engine=engine), err=True)
+    def begun(self, scenes: int, skipped: int, engine: str) -> None:
+        click.echo(json_line("begun", scenes=scenes, skipped=skipped, engine=engine), err=True)
 
     def ended(self, record: SceneRecord, done: int, failed: int) -> None:
         facts: dict[str, Any] = {
@@ -86,16 +85,21 @@ class _Bar(BatchEvents):
 
     def __init__(self, bar: Any) -> None:
         self._bar = bar
-        self._task = bar.add_task("Reading grids", total=0, unit="scenes")
-        self._counts, self._scenes = "", 0
+        self._task = bar.add_task("", total=0.0)
+        self._scenes, self._counts = 0, ""
+
+    def begun(self, scenes: int, skipped: int, engine: str) -> None:
+        self._scenes = scenes
+        self._count(0, 0)
 
     def scanned(self, done: int, total: int) -> None:
-        self._bar.update(self._task, completed=done, total=total)
+        if not self._bar.tasks[0].total:
+            note = f"Reading grids: {done} of {total}"
+            self._bar.update(self._task, description=note)
 
-    def begun(self, scenes: int, megapixels: float, skipped: int, engine: str) -> None:
-        self._counts = f"0 of {scenes} scenes"
-        self._scenes = scenes
-        self._bar.reset(self._task, total=megapixels, description=self._counts, unit="Mpx")
+    def planned(self, megapixels: float) -> None:
+        total = self._bar.tasks[0].total + megapixels
+        self._bar.update(self._task, total=total, description=self._counts)
 
     def worked(self, megapixels: float, running: Iterable[str]) -> None:
         names = list(dict.fromkeys(running))
@@ -106,6 +110,9 @@ class _Bar(BatchEvents):
     def ended(self, record: SceneRecord, done: int, failed: int) -> None:
         if record.error:
             self._bar.console.print(_line(record), markup=False, highlight=False)
+        self._count(done, failed)
+
+    def _count(self, done: int, failed: int) -> None:
         failures = f", {failed} failed" if failed else ""
         self._counts = f"{done} of {self._scenes} scenes{failures}"
 
@@ -128,16 +135,16 @@ def _bar() -> Iterator[BatchEvents]:
     from rich.text import Text
 
     class _Rate(ProgressColumn):
-        """Units a second."""
+        """Megapixels a second."""
 
         def render(self, task: Task) -> Text:
             speed = task.finished_speed or task.speed
-            return Text(f"{speed:.2g} {task.fields['unit']}/s" if speed else "")
+            return Text(f"{speed:.2g} Mpx/s" if speed else "")
 
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.completed:,.0f} of {task.total:,.0f} {task.fields[unit]}"),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f} Mpx"),
         _Rate(),
         TimeRemainingColumn(),
     )

@@ -37,6 +37,7 @@ from glnet_geo.remote import is_fetched
 from glnet_geo.scene import Scene
 from glnet_geo.segmenter import GLNetSegmenter, choose_device
 from glnet_geo.tile_mosaic import PlacedTile, TileMosaic
+from glnet_geo.vector_summary import VectorSummary
 
 _CHUNK_PIXELS = 4_000_000  # of a map that are written at a time
 
@@ -139,7 +140,7 @@ class BlockJob:
     def label(self) -> str:
         """For messages."""
         more = f" and {len(self.tiles) - 1} more" if len(self.tiles) > 1 else ""
-        return f"{self.tiles[0].name}{more}"
+        return f"{self.tiles[0].name}{more} ({self.block.row}, {self.block.column})"
 
     def prepare(self) -> None:
         """Reads the first frames."""
@@ -304,6 +305,37 @@ class TileJob:
         else:
             wanted = scene.read(window).valid
         return wanted if area is None else wanted & area.mask(window.within(self.tile.place))
+
+
+@dataclass(frozen=True, slots=True)
+class PolygonJob:
+    """Makes polygons of a map that is there; returns their `VectorSummary`.
+
+    Attributes:
+        name: The scene's name.
+        map: Its map.
+        polygons: How they are made.
+    """
+
+    name: str
+    map: Path
+    polygons: PolygonOptions
+
+    @property
+    def label(self) -> str:
+        """For messages."""
+        return f"{self.name} (polygons)"
+
+    def prepare(self) -> None:
+        """Nothing to do ahead."""
+
+    def __call__(self) -> VectorSummary:
+        """Makes them.
+
+        Raises:
+            GlnetGeoError: See `vectorize`.
+        """
+        return self.polygons.make(self.map)
 
 
 def _chunk_rows(grid: Grid) -> int:

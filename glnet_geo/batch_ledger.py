@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
-from glnet_geo.batch_events import BatchEvents
-from glnet_geo.batch_plan import MosaicPlan, Planner
+from glnet_geo.batch_events import BatchEvents, Tally
 from glnet_geo.batch_record import SceneFacts, SceneRecord, State
 from glnet_geo.batch_report import BatchOptions
 from glnet_geo.errors import RasterError
@@ -17,9 +18,27 @@ from glnet_geo.scene_facts import identity_of, read_all_facts
 from glnet_geo.scene_inputs import SceneInput
 from glnet_geo.tile_groups import Mosaic, group_tiles
 
+_POLYGONS = "polygons"  # the part of the settings that maps don't depend on
+
+
+class Work(StrEnum):
+    """What is to be done for a scene."""
+
+    NOTHING = "done"
+    POLYGONS = "polygons"
+    MAP = "map"
+
 
 class Ledger:
-    """The scenes of a batch against what the manifest knows of them."""
+    """The scenes of a batch against what the manifest knows of them.
+
+    Args:
+        scenes: The scenes.
+        manifest: The manifest.
+        folder: The batch's folder.
+        options: What is asked of the batch.
+        settings: What makes another run give other results.
+    """
 
     def __init__(
         self,
@@ -27,106 +46,137 @@ class Ledger:
         manifest: Manifest,
         folder: Path,
         options: BatchOptions,
+        settings: Mapping[str, Any],
     ) -> None:
         self._scenes = scenes
         self._manifest = manifest
         self._folder = folder
         self._options = options
-        self.n_skipped = self.n_failed = 0
+        self._settings = settings
+        self._identities = {scene.name: _identity(scene.path) for scene in scenes}
+        self.work = {scene.name: self._work_on(scene) for scene in scenes}
 
     @property
     def records(self) -> tuple[SceneRecord, ...]:
-        """The scenes in order."""
-        return tuple(self._manifest.records[scene.name] for scene in self._scenes)
+        """The scenes in order, as far as they are known."""
+        return tuple(self._known(scene) for scene in self._scenes)
 
-    def record_of(self, scene: SceneInput) -> SceneRecord:
+    @property
+    def paths(self) -> Mapping[str, ScenePath]:
+        """Where the scenes are, by name."""
+        return {scene.name: scene.path for scene in self._scenes}
+
+    def names(self, *work: Work) -> list[str]:
+        """The scenes for which one of these is to be done."""
+        return [name for name, one in self.work.items() if one in work]
+
+    def enter(self, tally: Tally) -> None:
+        """Makes the manifest hold these scenes, and what is to be done for them."""
+        self._manifest.keep_only(self.work.keys())
+        digest = self._manifest.setting(self._settings)
+        for scene in self._scenes:
+            work, known = self.work[scene.name], self._known(scene)
+            is_foreign = scene.name not in self._manifest.records and self._is_taken(scene.name)
+            if work is Work.MAP:
+                self._manifest.record(self._fresh(scene, known, digest), durable=False)
+            elif work is Work.POLYGONS:
+                pending = replace(known, state=State.PENDING, settings=digest, error="")
+                self._manifest.record(pending, durable=False)
+            if is_foreign:
+                self.give_up(scene.name, _foreign(self._folder / f"{scene.name}.tif"), tally)
+
+    def give_up(self, name: str, reason: str, tally: Tally) -> None:
+        """A scene has failed before any work on it."""
+        record = self._manifest.records[name]
+        failed = replace(record, state=State.FAILED, error=reason, attempts=record.attempts + 1)
+        tally.end(failed)
+        self.work[name] = Work.NOTHING
+
+    def mosaics(self, tally: Tally, events: BatchEvents) -> Iterator[Mosaic]:
+        """The scenes as they are mapped together; those by themselves as soon as they are known.
+
+        Scenes that cannot be opened are given up.
+        """
+        if not self._options.neighbours:
+            yield from self._lone(tally, events)
+            return
+        for _ in self._learn([*self._scenes], tally, events):
+            pass
+        facts = {record.name: record.facts for record in self.records}
+        yield from group_tiles({name: one for name, one in facts.items() if one is not None})
+
+    def _lone(self, tally: Tally, events: BatchEvents) -> Iterator[Mosaic]:
+        to_map = [scene for scene in self._scenes if self.work[scene.name] is Work.MAP]
+        for scene in self._learn(to_map, tally, events):
+            facts = self._manifest.records[scene.name].facts
+            if facts is not None:
+                yield Mosaic(facts.grid, {scene.name: facts.grid.window})
+
+    def _learn(
+        self, scenes: Sequence[SceneInput], tally: Tally, events: BatchEvents
+    ) -> Iterator[SceneInput]:
+        """Opens the scenes of which nothing is known, some ahead; yields all as they are known."""
+        unknown = [scene for scene in scenes if self._manifest.records[scene.name].facts is None]
+        attempts = self._options.retries + 1
+        found = read_all_facts((scene.path for scene in unknown), attempts)
+        names, count = {scene.name for scene in unknown}, 0
+        for scene in scenes:
+            if scene.name in names:
+                learnt, count = next(found), count + 1
+                if isinstance(learnt, SceneFacts):
+                    record = replace(self._manifest.records[scene.name], facts=learnt)
+                    self._manifest.record(record, durable=False)
+                elif self.work[scene.name] is Work.MAP:
+                    self.give_up(scene.name, str(learnt), tally)
+                events.scanned(count, len(unknown))
+            yield scene
+
+    def _known(self, scene: SceneInput) -> SceneRecord:
         """What is known of a scene, or that nothing is."""
         known = self._manifest.records.get(scene.name)
         if known is not None and known.scene == str(scene.path):
             return known
         return SceneRecord(scene.name, str(scene.path), "", acquired=scene.acquired)
 
-    def outstanding(self, settings: str) -> frozenset[str]:
-        """The scenes that are to be mapped: new, changed, failed or interrupted ones."""
-        return frozenset(scene.name for scene in self._scenes if not self._is_done(scene, settings))
-
-    def _is_done(self, scene: SceneInput, settings: str) -> bool:
-        record = self.record_of(scene)
-        if self._options.overwrite or record.state is not State.DONE:
-            return False
-        if record.settings != settings or record.identity != _identity(scene.path):
-            return False
-        return all((self._folder / output).is_file() for output in record.outputs)
-
-    def open(self, settings: str) -> frozenset[str]:
-        """Enters all scenes into the manifest; the names of those that are to be mapped."""
-        to_do = self.outstanding(settings)
-        self.n_skipped = len(self._scenes) - len(to_do)
-        self._manifest.keep_only([scene.name for scene in self._scenes])
-        for scene in self._scenes:
-            if scene.name in to_do:
-                known = self.record_of(scene)
-                identity = _identity(scene.path)
-                # Facts of an unchanged file hold.
-                facts = known.facts if known.identity == identity else None
-                new = SceneRecord(
-                    scene.name,
-                    str(scene.path),
-                    identity,
-                    settings=settings,
-                    facts=facts,
-                    attempts=known.attempts,
-                    acquired=scene.acquired,
-                )
-                if self._is_foreign(scene.name):
-                    new = replace(new, state=State.FAILED, error=_foreign(self._folder, scene.name))
-                self._manifest.record(new, durable=False)
-        return to_do
-
-    def _is_foreign(self, name: str) -> bool:
-        """Whether a file is where the map shall be that this batch has not written."""
-        is_known = name in self._manifest.records
-        return not (is_known or self._options.overwrite) and (self._folder / f"{name}.tif").exists()
-
-    def learn(self, to_do: frozenset[str], events: BatchEvents) -> None:
-        """Opens the scenes that nothing is known of yet."""
-        wanted = [
-            scene
-            for scene in self._scenes
-            if self._manifest.records[scene.name].facts is None
-            and self._manifest.records[scene.name].state is not State.FAILED
-            and (scene.name in to_do or self._options.neighbours)
-        ]
-        facts = read_all_facts(scene.path for scene in wanted)
-        for k, (scene, learnt) in enumerate(zip(wanted, facts, strict=True), 1):
-            record = self._manifest.records[scene.name]
-            if isinstance(learnt, SceneFacts):
-                self._manifest.record(replace(record, facts=learnt), durable=False)
-            elif scene.name in to_do:
-                self._give_up(record, str(learnt), events)
-            events.scanned(k, len(wanted))
-        for record in self.records:
-            if record.state is State.FAILED and record.error and record.facts is None:
-                self.n_failed += 1
-
-    def _give_up(self, record: SceneRecord, reason: str, events: BatchEvents) -> None:
-        failed = replace(record, state=State.FAILED, error=reason, attempts=record.attempts + 1)
-        self._manifest.record(failed)
-        events.ended(failed, 0, 0)
-
-    def plan(self, planner: Planner, to_do: frozenset[str], slots: int) -> list[MosaicPlan]:
-        """Plans the work on all that can be opened."""
-        records = {record.name: record for record in self.records}
-        facts = {name: record.facts for name, record in records.items() if record.facts}
-        if self._options.neighbours:
-            mosaics = group_tiles(facts)
-        else:
-            mosaics = [Mosaic(one.grid, {name: one.grid.window}) for name, one in facts.items()]
-        paths: Mapping[str, ScenePath] = {scene.name: scene.path for scene in self._scenes}
-        wanted = frozenset(
-            name for name in to_do if records[name].state is not State.FAILED and name in facts
+    def _fresh(self, scene: SceneInput, known: SceneRecord, settings: str) -> SceneRecord:
+        identity = self._identities[scene.name]
+        return SceneRecord(
+            scene.name,
+            str(scene.path),
+            identity,
+            settings=settings,
+            # Those of an unchanged file hold.
+            facts=known.facts if known.identity == identity else None,
+            attempts=known.attempts,
+            acquired=scene.acquired,
         )
-        return planner.plan(mosaics, records, paths, wanted, slots)
+
+    def _work_on(self, scene: SceneInput) -> Work:
+        record = self._known(scene)
+        before = self._manifest.settings.get(record.settings, {})
+        is_mapped = (
+            record.outputs
+            and record.identity == self._identities[scene.name]
+            and _without_polygons(before) == _without_polygons(self._settings)
+            and (self._folder / record.outputs[0]).is_file()
+        )
+        if self._options.overwrite or not is_mapped:
+            return Work.MAP
+        if self._settings[_POLYGONS] is None:
+            return Work.NOTHING
+        has_polygons = (
+            record.state is State.DONE
+            and before[_POLYGONS] == self._settings[_POLYGONS]
+            and all((self._folder / output).is_file() for output in record.outputs)
+        )
+        return Work.NOTHING if has_polygons else Work.POLYGONS
+
+    def _is_taken(self, name: str) -> bool:
+        return not self._options.overwrite and (self._folder / f"{name}.tif").exists()
+
+
+def _without_polygons(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key != _POLYGONS}
 
 
 def _identity(path: ScenePath) -> str:
@@ -136,8 +186,8 @@ def _identity(path: ScenePath) -> str:
         return "missing"
 
 
-def _foreign(folder: Path, name: str) -> str:
+def _foreign(path: Path) -> str:
     return (
-        f"{folder / name}.tif exists, and no batch has written it. Use --overwrite to replace it, "
-        "or choose another folder."
+        f"{path} exists, and no batch has written it. Use --overwrite to replace it, or choose "
+        "another folder."
     )

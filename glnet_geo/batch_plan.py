@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from glnet_geo.batch_jobs import BlockJob, MosaicTask, StretchJob
-from glnet_geo.batch_record import SceneRecord
+from glnet_geo.batch_record import SceneFacts, SceneRecord
 from glnet_geo.block_layout import Block, BlockLayout
 from glnet_geo.block_scores import block_path, is_whole
 from glnet_geo.checkpoint import ModelCard
+from glnet_geo.frame_source import Footing
 from glnet_geo.grid import Window
 from glnet_geo.map_options import MapOptions
 from glnet_geo.radiometry import Stretch
 from glnet_geo.remote import ScenePath
 from glnet_geo.tile_groups import Mosaic
 from glnet_geo.tile_mosaic import PlacedTile
-from glnet_geo.tiling import scene_frames
 
-_BLOCK_FRAMES = 3  # on a side of a block: a minute of work, some 150 MB of scores
+Facts = Mapping[str, SceneFacts | None]
+"""What is known of scenes, by name; of those that are planned something is."""
+
+BLOCK_FRAMES = 3
+"""Frames on a side of a block: a minute of work, and some 150 MB of scores."""
+
 _BLOCKS_A_SLOT = 4
 
 
@@ -96,35 +101,22 @@ class Planner:
     folder: Path
     attempts: int
 
-    def plan(
-        self,
-        mosaics: Iterable[Mosaic],
-        records: Mapping[str, SceneRecord],
-        paths: Mapping[str, ScenePath],
-        wanted: frozenset[str],
-        slots: int,
-    ) -> list[MosaicPlan]:
-        """Plans those that hold any of the wanted scenes.
+    def side_for(self, mosaics: Sequence[Mosaic], facts: Facts, slots: int) -> int:
+        """Frames on a side of a block, so that there is work for every slot.
 
         Args:
-            mosaics: All of them.
-            records: What is known of their scenes.
-            paths: Where those are.
-            wanted: Names of the scenes whose maps are to be made.
-            slots: Jobs that run at a time: there should be some for each.
-
-        Raises:
-            GlnetGeoError: See `MapOptions.footing`.
+            mosaics: What is to be mapped.
+            facts: What is known of their scenes, by name.
+            slots: Jobs that run at a time.
         """
-        chosen = [mosaic for mosaic in mosaics if wanted & mosaic.places.keys()]
-        for side in range(_BLOCK_FRAMES, 0, -1):
-            plans = [self._plan_one(mosaic, records, paths, wanted, side) for mosaic in chosen]
-            blocks = sum(len(list(plan.blocks)) for plan in plans)
+        for side in range(BLOCK_FRAMES, 1, -1):
+            layouts = (self._layout(mosaic, facts, side)[1] for mosaic in mosaics)
+            blocks = sum(len(one.rows) * len(one.columns) for one in layouts)
             if slots == 1 or blocks >= _BLOCKS_A_SLOT * slots:
-                break
-        return plans
+                return side
+        return 1
 
-    def _plan_one(
+    def plan(
         self,
         mosaic: Mosaic,
         records: Mapping[str, SceneRecord],
@@ -132,32 +124,48 @@ class Planner:
         wanted: frozenset[str],
         side: int,
     ) -> MosaicPlan:
+        """Plans the work on a mosaic.
+
+        Args:
+            mosaic: It.
+            records: What is known of its scenes.
+            paths: Where those are.
+            wanted: Names of scenes whose maps are to be made.
+            side: Frames on a side of a block.
+
+        Raises:
+            GlnetGeoError: See `MapOptions.footing`.
+        """
         tiles = {
             name: PlacedTile(name, paths[name], place) for name, place in mosaic.places.items()
         }
-        first = next(iter(tiles.values()))
-        facts = records[first.name].facts
-        assert facts is not None
-        footing = self.options.footing(mosaic.grid, first.path, self.card)
-        size = footing.rows.view, footing.columns.view
-        card, is_lone = self.card, len(tiles) == 1
-        sizes = card.frame, card.overlap, card.patch_size
-        frames = scene_frames(*size, self.options.frame, *sizes, self.options.reference)
-        # Narrow blocks of a striped scene would decode the same strips again and again.
-        is_wide = is_lone and facts.is_striped
-        columns = len(frames.columns.starts) if is_wide else side
-        layout = BlockLayout.cover(frames, 1 if is_wide else side, columns)
+        facts = {name: records[name].facts for name in tiles}
+        footing, layout = self._layout(mosaic, facts, side)
+        ours = [records[name] for name in tiles]
         task = MosaicTask(
             self.options,
             mosaic.grid,
             footing,
             layout,
-            self.folder / self._digest([records[name] for name in tiles], mosaic, layout),
-            is_lone,
+            self.folder / self._digest(ours, mosaic, layout),
+            len(tiles) == 1,
             self.attempts,
         )
-        is_as_it_is = facts.dtype == "uint8" and not self.options.scale
+        is_as_it_is = all(one is not None and one.dtype == "uint8" for one in facts.values())
+        is_as_it_is &= not self.options.scale
         return MosaicPlan(task, tiles, wanted & tiles.keys(), is_as_it_is)
+
+    def _layout(self, mosaic: Mosaic, facts: Facts, side: int) -> tuple[Footing, BlockLayout]:
+        first = facts[next(iter(mosaic.places))]
+        assert first is not None
+        name = next(iter(mosaic.places))
+        footing = self.options.footing(mosaic.grid, name, self.card)
+        size = footing.rows.view, footing.columns.view
+        frames = self.card.frames(*size, self.options.frame, self.options.reference)
+        if len(mosaic.places) == 1 and first.is_striped:
+            # Narrow blocks would decode the same strips again and again.
+            return footing, BlockLayout.cover(frames, 1, len(frames.columns.starts))
+        return footing, BlockLayout.cover(frames, side, side)
 
     def _digest(self, records: Sequence[SceneRecord], mosaic: Mosaic, layout: BlockLayout) -> str:
         """A name for what blocks are computed from, so that none is taken for another's."""

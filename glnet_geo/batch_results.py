@@ -11,7 +11,7 @@ from pathlib import Path
 from glnet_geo.batch_record import SceneFacts, SceneRecord, State
 from glnet_geo.batch_report import BatchOptions
 from glnet_geo.checkpoint import ModelCard, model_hash
-from glnet_geo.errors import BatchError
+from glnet_geo.errors import BatchError, OutputError
 from glnet_geo.map_mosaic import PlacedMap, maps_xml, union_grid
 from glnet_geo.map_options import model_tags
 from glnet_geo.outputs import publish
@@ -36,6 +36,21 @@ def work_path(folder: Path) -> Path:
 def remove_work(folder: Path) -> None:
     """Removes that."""
     shutil.rmtree(work_path(folder), ignore_errors=True)
+
+
+def check_free(folder: Path) -> None:
+    """Refuses a folder in which something has the name of what a batch writes for all scenes.
+
+    Raises:
+        OutputError: There is such a file, and no batch has written it.
+    """
+    taken = [*folder.glob(f"{_JOINED}*"), folder / TABLE, folder / "stac"]
+    for path in taken:
+        if path.exists():
+            raise OutputError(
+                f"{path} exists, and no batch has written it. Use --overwrite to replace it, or "
+                "choose another folder."
+            )
 
 
 def write_results(

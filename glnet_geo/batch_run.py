@@ -5,14 +5,21 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from glnet_geo.batch_events import BatchEvents
-from glnet_geo.batch_jobs import BlockJob, BlockResult, StretchJob, TileJob, TileResult
+from glnet_geo.batch_events import BatchEvents, Tally
+from glnet_geo.batch_jobs import (
+    BlockJob,
+    BlockResult,
+    PolygonJob,
+    StretchJob,
+    TileJob,
+    TileResult,
+)
 from glnet_geo.batch_plan import MosaicPlan
 from glnet_geo.batch_record import SceneRecord, State
 from glnet_geo.block_layout import Block
@@ -22,6 +29,7 @@ from glnet_geo.errors import GlnetGeoError
 from glnet_geo.manifest import Manifest
 from glnet_geo.polygon_options import PolygonOptions
 from glnet_geo.radiometry import Stretch
+from glnet_geo.vector_summary import VectorSummary
 
 _AHEAD = 2  # jobs a slot that are handed to the engine before they can begin
 _PATIENCE_S = 1.0  # between two looks at the clock, for the progress
@@ -56,49 +64,64 @@ class _MosaicState:
         return state
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a batch does about failures.
+
+    Attributes:
+        retries: How often a job that failed is tried again.
+        fail_fast: Whether the first scene that fails ends all.
+    """
+
+    retries: int
+    fail_fast: bool
+
+
 class BatchRun:
     """The jobs of a batch, in an engine.
 
     Args:
-        plans: The work.
+        plans: The maps to make; planned one by one as there is room for their jobs.
+        chores: Polygons to make of maps that are there.
         engine: Where it runs.
-        manifest: Where it is recorded.
+        manifest: What is known of the scenes.
+        tally: Told of scenes that are done or have failed.
         folder: Where maps go.
-        polygons: What to make of each map besides.
-        retries: How often a job that failed is tried again.
-        fail_fast: Whether the first scene that fails ends all.
+        polygons: What to make of each new map besides.
+        limits: How often is tried again, and when all is given up.
         events: Told what happens.
     """
 
     def __init__(
         self,
-        plans: Iterable[MosaicPlan],
+        plans: Iterator[MosaicPlan],
+        chores: Iterable[PolygonJob],
         engine: Engine,
         manifest: Manifest,
+        tally: Tally,
         folder: Path,
         polygons: PolygonOptions | None,
-        retries: int,
-        fail_fast: bool,
+        limits: Limits,
         events: BatchEvents,
     ) -> None:
-        self._plans = iter(plans)
+        self._plans = plans
         self._engine = engine
         self._manifest = manifest
+        self._tally = tally
         self._folder = folder
         self._polygons = polygons
-        self._retries = retries
-        self._fail_fast = fail_fast
+        self._limits = limits
         self._events = events
         self._states: dict[str, _MosaicState] = {}
-        self._queue: deque[StretchJob | BlockJob] = deque()
+        self._queue: deque[StretchJob | BlockJob | PolygonJob] = deque(chores)
         self._flying: dict[int, Job] = {}
         self._heavy = 0
         self._tries: Counter[str] = Counter()
-        self.done = self.failed = 0
+        self._cautions = 0
 
     def run(self) -> None:
         """Runs until all is done or given up."""
-        while not (self._fail_fast and self.failed):
+        while not (self._limits.fail_fast and self._tally.failed):
             self._submit()
             if not self._flying:
                 return
@@ -116,7 +139,7 @@ class BatchRun:
         while self._heavy < _AHEAD * self._engine.slots + 1:
             if self._queue:
                 job = self._queue.popleft()
-                if isinstance(job, StretchJob) or self._is_needed(job):
+                if not isinstance(job, BlockJob) or self._is_needed(job):
                     self._hand_over(job)
             elif (plan := next(self._plans, None)) is not None:
                 self._begin(plan)
@@ -126,6 +149,7 @@ class BatchRun:
     def _begin(self, plan: MosaicPlan) -> None:
         plan.task.folder.mkdir(parents=True, exist_ok=True)
         state = self._states[plan.task.folder.name] = _MosaicState.of(plan)
+        self._events.planned(sum(map(plan.megapixels, plan.blocks)))
         if state.stretch is None:
             self._queue.append(plan.stretch_job())
         else:
@@ -135,6 +159,7 @@ class BatchRun:
         assert state.stretch is not None
         for block in state.plan.blocks:
             if state.plan.has(block):
+                self._events.worked(state.plan.megapixels(block), ())
                 self._block_is_there(state, block)
             else:
                 self._queue.append(state.plan.block_job(block, state.stretch))
@@ -160,6 +185,9 @@ class BatchRun:
         job = outcome.job
         del self._flying[id(job)]
         self._heavy -= not isinstance(job, TileJob)
+        if isinstance(job, PolygonJob):
+            self._polygons_ended(job, outcome)
+            return
         assert isinstance(job, StretchJob | BlockJob | TileJob)
         state = self._states.get(job.task.folder.name)
         if state is None:
@@ -174,20 +202,15 @@ class BatchRun:
         elif isinstance(job, TileJob):
             self._tile_ended(job, state, outcome.result)
 
-    def _try_again(self, job: Job, state: _MosaicState, error: BaseException) -> None:
-        key = f"{state.plan.task.folder.name} {type(job).__name__} {_identity(job)}"
-        self._tries[key] += 1
-        reason = _in_one_line(error)
-        if self._tries[key] <= self._retries:
-            _log.info("%s is tried again: %s", job.label, reason)
+    def _try_again(
+        self, job: StretchJob | BlockJob | TileJob, state: _MosaicState, error: BaseException
+    ) -> None:
+        if self._may_try_again(job, f"{job.task.folder.name} {job.label}", error):
             if isinstance(job, TileJob):
                 self._hand_over(job, light=True)
             else:
-                assert isinstance(job, StretchJob | BlockJob)
                 self._queue.append(job)
             return
-        if not isinstance(error, GlnetGeoError):
-            _log.debug("%s failed", job.label, exc_info=error)
         if isinstance(job, TileJob):
             names = {job.tile.name}
         elif isinstance(job, BlockJob):
@@ -195,7 +218,30 @@ class BatchRun:
         else:
             names = set(state.waiting)
         for name in sorted(names):
-            self._fail(name, state, reason)
+            self._fail(name, state, _in_one_line(error))
+
+    def _may_try_again(self, job: Job, key: str, error: BaseException) -> bool:
+        """Counts a failure, and tells whether the job is worth another try."""
+        self._tries[key] += 1
+        if self._tries[key] <= self._limits.retries:
+            _log.info("%s is tried again: %s", job.label, _in_one_line(error))
+            return True
+        if not isinstance(error, GlnetGeoError):
+            _log.debug("%s failed", job.label, exc_info=error)
+        return False
+
+    def _polygons_ended(self, job: PolygonJob, outcome: Outcome) -> None:
+        record = self._manifest.records[job.name]
+        error = outcome.error
+        if error is None:
+            summary: VectorSummary = outcome.result
+            outputs = record.outputs[0], summary.output.relative_to(self._folder).as_posix()
+            done = replace(record, state=State.DONE, outputs=outputs, polygons=summary.polygons)
+            self._tally.end(replace(done, seconds=record.seconds + summary.seconds))
+        elif self._may_try_again(job, job.label, error):
+            self._queue.append(job)
+        else:
+            self._tally.end(replace(record, state=State.FAILED, error=_in_one_line(error)))
 
     def _block_ended(self, job: BlockJob, state: _MosaicState, result: BlockResult) -> None:
         for name, reason in result.failures.items():
@@ -221,8 +267,8 @@ class BatchRun:
 
     def _tile_ended(self, job: TileJob, state: _MosaicState, result: TileResult) -> None:
         for caution in result.cautions:
-            self._tries[_CAUTIONS] += 1
-            if self._tries[_CAUTIONS] <= _MOST_CAUTIONS:
+            self._cautions += 1
+            if self._cautions <= _MOST_CAUTIONS:
                 _log.warning("%s", caution)
         record = self._manifest.records[job.tile.name]
         content = result.content
@@ -247,10 +293,6 @@ class BatchRun:
 
     def _end(self, record: SceneRecord, state: _MosaicState) -> None:
         """Records the end of a scene, and lets go of the blocks that nobody else waits for."""
-        record = replace(record, attempts=record.attempts + 1)
-        self._manifest.record(record)
-        self.done += record.state is State.DONE
-        self.failed += record.state is State.FAILED
         del state.waiting[record.name]
         for block in [*state.plan.blocks_of(record.name)]:
             state.users[block].discard(record.name)
@@ -260,13 +302,7 @@ class BatchRun:
         if not state.waiting:
             del self._states[state.plan.task.folder.name]
             shutil.rmtree(state.plan.task.folder, ignore_errors=True)
-        self._events.ended(record, self.done, self.failed)
-
-
-def _identity(job: Job) -> str:
-    if isinstance(job, BlockJob):
-        return str(job.block)
-    return job.tile.name if isinstance(job, TileJob) else ""
+        self._tally.end(replace(record, attempts=record.attempts + 1))
 
 
 def _in_one_line(error: BaseException) -> str:
@@ -274,5 +310,4 @@ def _in_one_line(error: BaseException) -> str:
     return " ".join(text.split())
 
 
-_CAUTIONS = "cautions"
 _MOST_CAUTIONS = 5  # that are printed; all scenes of a batch tend to have the same

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from glnet_geo.batch_events import BatchEvents
-from glnet_geo.batch_ledger import Ledger
-from glnet_geo.batch_plan import MosaicPlan, Planner
+from glnet_geo.batch_events import BatchEvents, Tally
+from glnet_geo.batch_jobs import PolygonJob
+from glnet_geo.batch_ledger import Ledger, Work
+from glnet_geo.batch_plan import BLOCK_FRAMES, MosaicPlan, Planner
+from glnet_geo.batch_record import State
 from glnet_geo.batch_report import BatchOptions, BatchReport
-from glnet_geo.batch_results import remove_work, work_path, write_results
-from glnet_geo.batch_run import BatchRun
-from glnet_geo.checkpoint import ModelCard, model_hash, read_card
+from glnet_geo.batch_request import BatchRequest
+from glnet_geo.batch_results import check_free, remove_work, work_path, write_results
+from glnet_geo.batch_run import BatchRun, Limits
 from glnet_geo.engines import Engine, InProcessEngine
-from glnet_geo.errors import BatchError, FeaturesError, OutputError
+from glnet_geo.errors import BatchError, GlnetGeoError, OutputError
 from glnet_geo.manifest import Manifest
 from glnet_geo.map_options import MapOptions
-from glnet_geo.modelzoo import bundled_models, find_model
 from glnet_geo.raster import quiet
 from glnet_geo.run_lock import run_lock
-from glnet_geo.scene_inputs import SceneInput, find_inputs
+from glnet_geo.tile_groups import Mosaic
 
 _log = logging.getLogger(__name__)
 
@@ -60,37 +59,29 @@ def batch(
         GlnetGeoError: The batch cannot begin or go on. Scenes that fail are told in the report.
     """
     started = time.monotonic()
-    folder, maps = folder.absolute(), _settled(maps)
-    model_file = find_model(maps.model)
-    card = read_card(model_file)
-    _check(maps, options)
-    scenes = _scenes(inputs, folder, options)
+    started = time.monotonic()
+    request = BatchRequest.of(inputs, folder, maps, options)
+    folder = request.folder
     _make_folder(folder)
-    with (
-        _alone(folder),
-        Manifest(folder, f"glnet-geo {version('glnet-geo')}") as manifest,
-        quiet(),
-    ):
-        ledger = Ledger(scenes, manifest, folder, options)
-        settings = _settings(maps, options, card, model_file)
-        to_do = ledger.open(manifest.setting(settings))
+    with _alone(folder), quiet(), Manifest(folder, f"glnet-geo {version('glnet-geo')}") as manifest:
+        if not manifest.records and not options.overwrite:
+            check_free(folder)
+        ledger = request.ledger(manifest)
+        to_do = frozenset(ledger.names(Work.MAP, Work.POLYGONS))
         described = ""
         if to_do:
-            # Bundled models are found by name wherever the package is.
-            is_bundled = model_file in bundled_models()
-            files = [] if is_bundled else [model_file]
-            shared = [folder, *files, *([maps.aoi] if maps.aoi else [])]
-            planner = Planner(card, maps, work_path(folder), options.retries + 1)
-            with _explained(), start_engine(shared) as engine:
+            with _explained(), start_engine(request.shared) as engine:
                 described = engine.describe()
-                ledger.learn(to_do, events)
-                plans = ledger.plan(planner, to_do, engine.slots)
-                _run(plans, engine, manifest, folder, options, ledger, events)
+                _work(request, ledger, manifest, engine, events)
+        manifest.keep_only(ledger.work.keys())
         manifest.save()
-        products = write_results(folder, ledger.records, card, model_file, options)
-        remove_work(folder)
-    seconds = time.monotonic() - started
-    return BatchReport(folder, ledger.records, to_do, products, seconds, described)
+        products = write_results(folder, ledger.records, request.card, request.model_file, options)
+        report = BatchReport(
+            folder, ledger.records, to_do, products, time.monotonic() - started, described
+        )
+        if not report.in_state(State.PENDING):
+            remove_work(folder)
+    return report
 
 
 def plan_batch(
@@ -101,16 +92,65 @@ def plan_batch(
     Raises:
         GlnetGeoError: See `batch`.
     """
-    folder, maps = folder.absolute(), _settled(maps)
-    model_file = find_model(maps.model)
-    card = read_card(model_file)
-    _check(maps, options)
-    scenes = _scenes(inputs, folder, options)
-    manifest = Manifest(folder, "")
-    ledger = Ledger(scenes, manifest, folder, options)
-    to_do = ledger.outstanding(manifest.setting(_settings(maps, options, card, model_file)))
-    records = tuple(ledger.record_of(scene) for scene in scenes)
-    return BatchReport(folder, records, to_do)
+    request = BatchRequest.of(inputs, folder, maps, options)
+    ledger = request.ledger(Manifest(request.folder, ""))
+    to_do = frozenset(ledger.names(Work.MAP, Work.POLYGONS))
+    return BatchReport(request.folder, ledger.records, to_do)
+
+
+def _work(
+    request: BatchRequest, ledger: Ledger, manifest: Manifest, engine: Engine, events: BatchEvents
+) -> None:
+    """Does what is to be done, until all is or the first failure if so wished."""
+    options, tally = request.options, Tally(manifest, events)
+    to_do = len(ledger.names(Work.MAP, Work.POLYGONS))
+    events.begun(to_do, len(request.scenes) - to_do, engine.describe())
+    ledger.enter(tally)
+    chores = [
+        PolygonJob(name, request.folder / manifest.records[name].outputs[0], request.polygons)
+        for name in ledger.names(Work.POLYGONS)
+        if request.polygons is not None
+    ]
+    run = BatchRun(
+        _plans(request, ledger, manifest, tally, engine.slots, events),
+        chores,
+        engine,
+        manifest,
+        tally,
+        request.folder,
+        request.polygons,
+        Limits(options.retries, options.fail_fast),
+        events,
+    )
+    run.run()
+
+
+def _plans(
+    request: BatchRequest,
+    ledger: Ledger,
+    manifest: Manifest,
+    tally: Tally,
+    slots: int,
+    events: BatchEvents,
+) -> Iterator[MosaicPlan]:
+    """The work on mosaics; a mosaic whose scenes do not suit the model is given up."""
+    attempts = request.options.retries + 1
+    planner = Planner(request.card, request.maps, work_path(request.folder), attempts)
+    mosaics: Iterable[Mosaic] = ledger.mosaics(tally, events)
+    side, paths = BLOCK_FRAMES, ledger.paths
+    if request.options.neighbours:
+        mosaics = [*mosaics]
+        facts = {record.name: record.facts for record in ledger.records}
+        side = planner.side_for(mosaics, facts, slots)
+    for mosaic in mosaics:
+        wanted = frozenset(name for name in mosaic.places if ledger.work[name] is Work.MAP)
+        if not wanted:
+            continue
+        try:
+            yield planner.plan(mosaic, manifest.records, paths, wanted, side)
+        except GlnetGeoError as error:
+            for name in sorted(wanted):
+                ledger.give_up(name, str(error), tally)
 
 
 @contextmanager
@@ -121,41 +161,6 @@ def _explained() -> Iterator[None]:
     except KeyboardInterrupt:
         _log.warning("What is finished is kept: the same command continues there.")
         raise
-
-
-def _settled(maps: MapOptions) -> MapOptions:
-    """With paths that hold in other processes and folders."""
-    model_file = find_model(maps.model)
-    model = maps.model if model_file in bundled_models() else str(model_file.absolute())
-    return replace(maps, model=model, aoi=maps.aoi and maps.aoi.absolute())
-
-
-def _scenes(inputs: Sequence[str], folder: Path, options: BatchOptions) -> list[SceneInput]:
-    found = find_inputs(inputs, pattern=options.pattern, asset=options.asset, exclude=folder)
-    return [
-        replace(one, path=one.path.absolute()) if isinstance(one.path, Path) else one
-        for one in found
-    ]
-
-
-def _check(maps: MapOptions, options: BatchOptions) -> None:
-    if maps.aoi is not None and not maps.aoi.exists():
-        raise FeaturesError(f"{maps.aoi} does not exist.")
-    if options.merge and options.polygons is None:
-        raise BatchError("There are no polygons to merge.")
-
-
-def _settings(
-    maps: MapOptions, options: BatchOptions, card: ModelCard, model_file: Path
-) -> dict[str, Any]:
-    """What makes another run give other results."""
-    return {
-        "model": f"{card.name} {card.version}",
-        "model_sha256": model_hash(model_file),
-        "map": maps.to_dict(),
-        "polygons": options.polygons and options.polygons.to_dict(),
-        "neighbours": options.neighbours,
-    }
 
 
 def _make_folder(folder: Path) -> None:
@@ -179,24 +184,3 @@ def _alone(folder: Path) -> Iterator[None]:
             yield
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror}.") from error
-
-
-def _run(
-    plans: Sequence[MosaicPlan],
-    engine: Engine,
-    manifest: Manifest,
-    folder: Path,
-    options: BatchOptions,
-    ledger: Ledger,
-    events: BatchEvents,
-) -> None:
-    megapixels = sum(plan.megapixels(block) for plan in plans for block in plan.blocks)
-    scenes = sum(len(plan.wanted) for plan in plans)
-    events.begun(scenes, megapixels, ledger.n_skipped, engine.describe())
-    # With --merge alone polygons of single maps serve nobody.
-    polygons = None if options.merge else options.polygons
-    run = BatchRun(
-        plans, engine, manifest, folder, polygons, options.retries, options.fail_fast, events
-    )
-    run.failed = ledger.n_failed
-    run.run()

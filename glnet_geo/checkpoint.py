@@ -24,7 +24,7 @@ from glnet_geo.models.backbones import BACKBONES
 from glnet_geo.models.fpn import DecoderWidths
 from glnet_geo.models.glnet import Architecture, Form, GLNet
 from glnet_geo.outputs import publish
-from glnet_geo.tiling import MIN_PATCH_OVERLAP
+from glnet_geo.tiling import MIN_PATCH_OVERLAP, FrameExtent, FramePlan, scene_frames
 
 METADATA_KEY = "glnet_geo"
 FORMAT = 1
@@ -69,6 +69,25 @@ class ModelCard:
 
     def __post_init__(self) -> None:
         _check_card(self)
+
+    def check_frame(self, frame: int | FrameExtent) -> None:
+        """Refuses frames that are no larger than their overlaps.
+
+        Raises:
+            GlnetGeoError: The frame is.
+        """
+        if isinstance(frame, int) and frame <= 2 * self.overlap:
+            raise GlnetGeoError(
+                f"A frame of {frame} px is too small: the model {self.name!r} overlaps frames by "
+                f"{self.overlap} px. Take more than {2 * self.overlap}."
+            )
+
+    def frames(
+        self, height: int, width: int, frame: int | FrameExtent, is_exact: bool
+    ) -> FramePlan:
+        """The frames that a view of this size is covered with, see `scene_frames`."""
+        sizes = self.frame, self.overlap, self.patch_size
+        return scene_frames(height, width, frame, *sizes, is_exact)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form, as `ModelCard.from_dict` reads it."""

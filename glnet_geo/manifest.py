@@ -65,6 +65,11 @@ class Manifest(AbstractContextManager["Manifest"]):
         """What is known of each scene, by name; a live view."""
         return MappingProxyType(self._records)
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Parameters by their digest."""
+        return MappingProxyType(self._settings)
+
     def setting(self, table: Mapping[str, Any]) -> str:
         """Keeps parameters that scenes share once for all of them.
 

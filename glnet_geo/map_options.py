@@ -67,6 +67,19 @@ class MapOptions:
             validity=self.validity,
         )
 
+    def check(self, card: ModelCard) -> None:
+        """Refuses, before any work, what a model cannot do with any scene.
+
+        Raises:
+            GlnetGeoError: The model works in pixels of any size, yet one is given; or the frame is
+                no larger than the overlaps of frames.
+        """
+        if self.gsd is not None and card.gsd is None:
+            raise GlnetGeoError(
+                f"The model {card.name!r} works in pixels of any size: leave --gsd out."
+            )
+        card.check_frame(self.frame)
+
     def footing(self, grid: Grid, scene: object, card: ModelCard) -> Footing:
         """The view of a scene that has the pixels which the model knows.
 
@@ -76,13 +89,8 @@ class MapOptions:
             card: The model's card.
 
         Raises:
-            GlnetGeoError: The model works in pixels of any size, yet one is given; or those of the
-                scene are too coarse by far.
+            RasterError: The pixels of the scene are too coarse by far.
         """
-        if self.gsd is not None and card.gsd is None:
-            raise GlnetGeoError(
-                f"The model {card.name!r} works in pixels of any size: leave --gsd out."
-            )
         sides = (self.gsd, self.gsd) if self.gsd else grid.pixel_sides_m
         if sides is None or card.gsd is None or (self.reference and not self.gsd):
             return Footing.of_scene(grid)

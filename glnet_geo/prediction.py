@@ -105,6 +105,7 @@ def map_to_file(
     sources = [Path(one) for one in (scene, model_file, aoi) if one and not is_remote(one)]
     check_output(output, overwrite, tuple(sources), can_resume=True)
     card = read_card(model_file)
+    options.check(card)
     open_scene, remote = partial(options.opener(card), scene), is_fetched(scene)
     with gdal_environment(remote=remote), open_scene() as reader:
         net, card = load_model(model_file)

@@ -35,21 +35,21 @@ def read_facts(path: ScenePath) -> SceneFacts:
             return SceneFacts(grid, dataset.count, str(dtype), has_strips(dataset))
 
 
-def read_all_facts(paths: Iterable[ScenePath]) -> Iterator[Learnt]:
-    """The facts of scenes in order, or why there are none."""
+def read_all_facts(paths: Iterable[ScenePath], attempts: int = 1) -> Iterator[Learnt]:
+    """The facts of scenes in order, or why there are none after so many attempts."""
     with ThreadPoolExecutor(_THREADS) as pool:
         waiting = iter(paths)
-        ahead = deque(pool.submit(_learn, path) for path in islice(waiting, _AHEAD))
+        ahead = deque(pool.submit(_learn, path, attempts) for path in islice(waiting, _AHEAD))
         while ahead:
             yield ahead.popleft().result()
-            ahead.extend(pool.submit(_learn, path) for path in islice(waiting, 1))
+            ahead.extend(pool.submit(_learn, path, attempts) for path in islice(waiting, 1))
 
 
-def _learn(path: ScenePath) -> Learnt:
+def _learn(path: ScenePath, attempts: int) -> Learnt:
     try:
         return read_facts(path)
     except RasterError as error:
-        return error
+        return _learn(path, attempts - 1) if attempts > 1 else error
 
 
 def identity_of(path: ScenePath) -> str:

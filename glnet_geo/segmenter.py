@@ -18,7 +18,7 @@ from glnet_geo.models.glnet import FrameLogits, GLNet, segment_frame
 from glnet_geo.models.sharing import FramePatch
 from glnet_geo.radiometry import shrink
 from glnet_geo.raster import Chip
-from glnet_geo.tiling import FrameExtent, FramePlan, PatchLayout, scene_frames
+from glnet_geo.tiling import FrameExtent, FramePlan, PatchLayout
 
 
 class GLNetSegmenter:
@@ -53,11 +53,7 @@ class GLNetSegmenter:
         frame: int | FrameExtent = FrameExtent.CARD,
         batch_size: int = 1,
     ) -> None:
-        if isinstance(frame, int) and frame <= 2 * card.overlap:
-            raise GlnetGeoError(
-                f"A frame of {frame} px is too small: the model {card.name!r} overlaps frames by "
-                f"{card.overlap} px. Take more than {2 * card.overlap}."
-            )
+        card.check_frame(frame)
         self.legend = card.legend
         self.device = device.type
         self.n_bands = net.architecture.bands
@@ -70,9 +66,7 @@ class GLNetSegmenter:
 
     def frames(self, height: int, width: int) -> FramePlan:
         """The frames that a scene of this size is covered with."""
-        card = self._card
-        sizes = (card.frame, card.overlap, card.patch_size)
-        return scene_frames(height, width, self._frame, *sizes, is_exact=self._reference)
+        return self._card.frames(height, width, self._frame, self._reference)
 
     def __call__(self, chip: Chip) -> Iterator[FrameScores]:
         """Scores of a frame's uint8 pixels C x H x W.

@@ -116,6 +116,7 @@ FLOORS = (
         "batch_run",
         "batch_ledger",
         "batch_report",
+        "batch_request",
         "batch_results",
         "engines",
         "dask_worker",

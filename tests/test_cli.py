@@ -183,7 +183,7 @@ def test_cut_model_is_refused_before_anything_is_written(cli, folder, model):
 @pytest.mark.parametrize(
     ("command", "function", "advice"),
     [
-        ("predict", "glnet_geo.prediction.predict", "Choose smaller frames"),
+        ("predict", "glnet_geo.prediction.map_to_file", "Choose smaller frames"),
         ("vectorize", "glnet_geo.vectorizing.vectorize", "Merge small regions"),
     ],
 )
@@ -212,7 +212,7 @@ def test_other_errors_of_pytorch_keep_their_traceback(cli, tmp_path, monkeypatch
     def fail(*arguments, **options):
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr("glnet_geo.prediction.predict", fail)
+    monkeypatch.setattr("glnet_geo.prediction.map_to_file", fail)
     monkeypatch.setattr(sys, "argv", ["glnet-geo", "predict", "a.tif", "-o", "b.tif", "-q"])
     with pytest.raises(RuntimeError, match="shapes do not match"):
         main()
