@@ -30,8 +30,8 @@ class BlockAxis:
     def cover(cls, frames: FrameAxis, per_block: int) -> BlockAxis:
         """Blocks of about so many frames each.
 
-        Where three frames share a pixel there is one block: the order in which their scores are
-        added decides the last digit, and it must be that of an undivided run.
+        Where three frames share a pixel, or nearly so, there is one block: the order in which their
+        scores are added decides the last digit, and it must be that of an undivided run.
         """
         starts, count = frames.starts, len(frames.starts)
         if any(
