@@ -33,10 +33,9 @@ class BlockAxis:
         Where three frames share a pixel, or nearly so, there is one block: the order in which their
         scores are added decides the last digit, and it must be that of an undivided run.
         """
-        starts, count = frames.starts, len(frames.starts)
-        if any(
-            later < first + frames.size for first, later in zip(starts, starts[2:], strict=False)
-        ):
+        count = len(frames.starts)
+        pairs = zip(frames.starts, frames.starts[2:], strict=False)
+        if any(third <= first + frames.size for first, third in pairs):
             return cls(frames, (0,))
         blocks = max(round(count / per_block), 1)
         return cls(frames, tuple(k * count // blocks for k in range(blocks)))
