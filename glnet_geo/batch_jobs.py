@@ -182,7 +182,7 @@ class BlockJob:
     def _map(self, frames: Iterator[ReadyFrame | None]) -> None:
         task, layout = self.task, self.task.layout
         options = task.options
-        segmenter = _segmenter(task.model_file, options.device, options.reference, options.frame)
+        segmenter = segmenter_of(task.model_file, options.device, options.reference, options.frame)
         plan, extent = layout.plan(self.block), layout.extent(self.block)
         rows, columns = (
             axis_weights(axis.frames)[axis.members(k).start : axis.members(k).stop]
@@ -343,7 +343,7 @@ def _chunk_rows(grid: Grid) -> int:
 
 
 @lru_cache(2)
-def _segmenter(model_file: Path, device: str, reference: bool, frame: object) -> GLNetSegmenter:
+def segmenter_of(model_file: Path, device: str, reference: bool, frame: object) -> GLNetSegmenter:
     """The model, loaded once a process."""
     net, card = load_model(model_file)
     return GLNetSegmenter(net, card, choose_device(device), reference, frame)  # type: ignore[arg-type]
