@@ -545,7 +545,8 @@ class TestInterruption:
         run.send_signal(signal.SIGINT)
         _, messages = run.communicate(timeout=60)
         assert "Traceback" not in messages and not work_folder(output).exists()
-        if run.returncode == 0:
+        # The signal itself ends a run that is done, while Python puts itself away.
+        if run.returncode in (0, -signal.SIGINT):
             assert pyogrio.read_info(output, layer="landcover")["features"] > 1_000_000
         else:
             assert run.returncode == 130 and output.read_bytes() == OLD
