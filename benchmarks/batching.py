@@ -67,6 +67,7 @@ def bare(tiles: Path, gap: bool) -> float:
     """Seconds of the networks over the frames of all tiles."""
     import torch
 
+    from glnet_geo.allocation import reuse_memory
     from glnet_geo.checkpoint import load_model
     from glnet_geo.frame_source import Footing, FrameSource
     from glnet_geo.modelzoo import find_model
@@ -77,6 +78,7 @@ def bare(tiles: Path, gap: bool) -> float:
     from glnet_geo.tile_groups import group_tiles
     from glnet_geo.tile_mosaic import PlacedTile, TileMosaic
 
+    reuse_memory()
     paths = {path.stem: path for path in sorted(tiles.glob("*.tif"))}
     net, card = load_model(find_model("dubai-urban"))
     segmenter = GLNetSegmenter(net, card, torch.device("cpu"))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from glnet_geo.allocation import reuse_memory
 from glnet_geo.blending import Blender, MemoryStrips, axis_weights
 from glnet_geo.block_layout import Block, BlockLayout
 from glnet_geo.block_scores import BlockMosaic, BlockScores, Positions, block_path
@@ -345,6 +346,7 @@ def _chunk_rows(grid: Grid) -> int:
 @lru_cache(2)
 def segmenter_of(model_file: Path, device: str, reference: bool, frame: object) -> GLNetSegmenter:
     """The model, loaded once a process."""
+    reuse_memory()
     net, card = load_model(model_file)
     return GLNetSegmenter(net, card, choose_device(device), reference, frame)  # type: ignore[arg-type]
 

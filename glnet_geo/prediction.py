@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from glnet_geo.allocation import reuse_memory
 from glnet_geo.blending import StripFiles
 from glnet_geo.checkpoint import load_model, read_card
 from glnet_geo.errors import GlnetGeoError, RasterError
@@ -106,6 +107,7 @@ def map_to_file(
     check_output(output, overwrite, tuple(sources), can_resume=True)
     card = read_card(model_file)
     options.check(card)
+    reuse_memory()
     open_scene, remote = partial(options.opener(card), scene), is_fetched(scene)
     with gdal_environment(remote=remote), open_scene() as reader:
         net, card = load_model(model_file)

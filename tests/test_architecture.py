@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 
 FLOORS = (
     {
+        "allocation",
         "attribute_table",
         "bands",
         "batch_events",
