@@ -106,13 +106,11 @@ def batched(tiles: Path, workers: int) -> float:
     from glnet_geo.dask_engine import DaskEngine
     from glnet_geo.engines import InProcessEngine
     from glnet_geo.map_options import MapOptions
-    from glnet_geo.modelzoo import find_model
     from glnet_geo.tiling import FrameExtent
 
     def start(shared):
         if not workers:
-            model = find_model("dubai-urban")
-            batch_jobs.segmenter_of(model, "cpu", False, FrameExtent.CARD)
+            batch_jobs.segmenter_of("dubai-urban", "cpu", False, FrameExtent.CARD)
             return InProcessEngine()
         engine = DaskEngine.local(workers)
         return engine

@@ -20,24 +20,24 @@ from glnet_geo.allocation import reuse_memory
 from glnet_geo.blending import Blender, MemoryStrips, axis_weights
 from glnet_geo.block_layout import Block, BlockLayout
 from glnet_geo.block_scores import BlockMosaic, BlockScores, Positions, block_path
-from glnet_geo.checkpoint import load_model, read_card
-from glnet_geo.chip import Mask
+from glnet_geo.checkpoint import ModelCard, load_model, read_card
 from glnet_geo.errors import RasterError
 from glnet_geo.features import AreaOfInterest
 from glnet_geo.frame_source import Footing, FrameSource, ReadyFrame
 from glnet_geo.grid import Grid, Window
 from glnet_geo.legend import NODATA
 from glnet_geo.map_options import MapOptions, area_of, model_tags
+from glnet_geo.mapping import Labels
 from glnet_geo.modelzoo import find_model
-from glnet_geo.outputs import working_folder
 from glnet_geo.polygon_options import PolygonOptions
 from glnet_geo.radiometry import Stretch, find_stretch
 from glnet_geo.raster import SceneReader, gdal_environment
-from glnet_geo.raster_output import MapContent, MapParts
+from glnet_geo.raster_output import MapContent, write_map
 from glnet_geo.remote import is_fetched
 from glnet_geo.scene import Scene
 from glnet_geo.segmenter import GLNetSegmenter, choose_device
 from glnet_geo.tile_mosaic import PlacedTile, TileMosaic
+from glnet_geo.tiling import FrameExtent
 from glnet_geo.vector_summary import VectorSummary
 
 _CHUNK_PIXELS = 4_000_000  # of a map that are written at a time
@@ -68,13 +68,13 @@ class MosaicTask:
     attempts: int
 
     @property
-    def model_file(self) -> Path:
-        """The model, where it is in this process."""
-        return find_model(self.options.model)
+    def model(self) -> Model:
+        """The model as this process finds it."""
+        return _model(self.options.model)
 
     def open_scene(self, tiles: tuple[PlacedTile, ...], failures: dict[str, str]) -> Scene:
         """Opens the scene, or the mosaic of some of its tiles."""
-        open_tile = self.options.opener(read_card(self.model_file))
+        open_tile = self.options.opener(self.model.card)
         if self.is_lone:
             return open_tile(tiles[0].path)
         return TileMosaic(tiles, self.grid, open_tile, failures, self.attempts)
@@ -183,7 +183,7 @@ class BlockJob:
     def _map(self, frames: Iterator[ReadyFrame | None]) -> None:
         task, layout = self.task, self.task.layout
         options = task.options
-        segmenter = segmenter_of(task.model_file, options.device, options.reference, options.frame)
+        segmenter = segmenter_of(options.model, options.device, options.reference, options.frame)
         plan, extent = layout.plan(self.block), layout.extent(self.block)
         rows, columns = (
             axis_weights(axis.frames)[axis.members(k).start : axis.members(k).stop]
@@ -260,32 +260,38 @@ class TileJob:
             GlnetGeoError: The tile or a block cannot be read, or the disk is full.
         """
         started = time.monotonic()
-        blocks = BlockMosaic(self.task.layout, self.task.folder)
         self.output.parent.mkdir(parents=True, exist_ok=True)
         task, path = self.task, self.tile.path
-        card = read_card(task.model_file)
+        card = task.model.card
         open_scene = partial(task.options.opener(card), path)
         area = _area(task.options.aoi, task.grid)
         with gdal_environment(remote=is_fetched(path)), open_scene() as scene:
             cautions = tuple(task.options.cautions(scene, card, task.footing))
             tags = {
-                **model_tags(card, task.model_file),
+                **task.model.tags,
                 **task.options.tags(scene, task.footing, self.stretch, area),
             }
-            with working_folder(self.output) as folder:
-                parts = MapParts(folder, self.output, scene.grid)
-                with parts.filled_part(0, scene.grid.window) as writer:
-                    for window in scene.grid.window.rows(_chunk_rows(scene.grid)):
-                        labels = card.legend.ids[self._positions(blocks, window)]
-                        labels[~self._wanted(scene, area, window)] = NODATA
-                        writer.write(labels, window)
-                content = parts.publish(card.legend, tags)
+            pieces = self._pieces(card.legend.ids, scene, area)
+            content = write_map(self.output, pieces, scene.grid, card.legend, tags)
         outputs: tuple[Path, ...] = (self.output,)
         count = None
         if self.polygons is not None:
             summary = self.polygons.make(self.output)
             outputs, count = (*outputs, summary.output), summary.polygons
         return TileResult(content, count, outputs, cautions, time.monotonic() - started)
+
+    def _pieces(
+        self, ids: Labels, scene: SceneReader, area: AreaOfInterest | None
+    ) -> Iterator[tuple[Labels, Window]]:
+        """The class ids of the tile, some rows at a time."""
+        blocks = BlockMosaic(self.task.layout, self.task.folder)
+        for window in scene.grid.window.rows(max(_CHUNK_PIXELS // scene.grid.width, 1)):
+            labels = ids[self._positions(blocks, window)]
+            if not scene.is_all_valid:
+                labels[~scene.read(window).valid] = NODATA
+            if area is not None:
+                labels[~area.mask(window.within(self.tile.place))] = NODATA
+            yield labels, window
 
     def _positions(self, blocks: BlockMosaic, window: Window) -> Positions:
         """Positions of classes in a window of the tile."""
@@ -299,13 +305,6 @@ class TileJob:
         seen = blocks.read(Window(top, left, int(rows[-1]) - top + 1, int(columns[-1]) - left + 1))
         nearest: Positions = seen[(rows - top)[:, None], columns - left]
         return nearest
-
-    def _wanted(self, scene: SceneReader, area: AreaOfInterest | None, window: Window) -> Mask:
-        if scene.is_all_valid:
-            wanted = np.ones((window.height, window.width), np.bool_)
-        else:
-            wanted = scene.read(window).valid
-        return wanted if area is None else wanted & area.mask(window.within(self.tile.place))
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,16 +338,35 @@ class PolygonJob:
         return self.polygons.make(self.map)
 
 
-def _chunk_rows(grid: Grid) -> int:
-    return max(_CHUNK_PIXELS // grid.width, 1)
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What is known of a model without its weights.
+
+    Attributes:
+        card: Its card.
+        tags: What maps tell of it.
+    """
+
+    card: ModelCard
+    tags: dict[str, str]
+
+
+@lru_cache(4)
+def _model(name: str) -> Model:
+    """Reads a card, and the digest of the file, once a process."""
+    path = find_model(name)
+    card = read_card(path)
+    return Model(card, model_tags(card, path))
 
 
 @lru_cache(2)
-def segmenter_of(model_file: Path, device: str, reference: bool, frame: object) -> GLNetSegmenter:
+def segmenter_of(
+    model: str, device: str, reference: bool, frame: int | FrameExtent
+) -> GLNetSegmenter:
     """The model, loaded once a process."""
     reuse_memory()
-    net, card = load_model(model_file)
-    return GLNetSegmenter(net, card, choose_device(device), reference, frame)  # type: ignore[arg-type]
+    net, card = load_model(find_model(model))
+    return GLNetSegmenter(net, card, choose_device(device), reference, frame)
 
 
 @lru_cache(4)

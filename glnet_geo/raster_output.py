@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -16,6 +16,7 @@ import rasterio
 from PIL import Image
 from rasterio._err import CPLE_BaseError  # GDAL's own errors have no public base class
 from rasterio.errors import RasterioError, RasterioIOError
+from rasterio.io import MemoryFile
 from rasterio.shutil import copy as copy_raster
 
 from glnet_geo.errors import OutputError
@@ -37,6 +38,7 @@ _TILES = {
     "compress": "deflate",
     "bigtiff": "if_safer",
 }
+_IN_MEMORY = 32_000_000  # pixels of a map
 _COG = {
     "driver": "COG",
     "compress": "deflate",
@@ -210,25 +212,79 @@ class MapParts:
         Raises:
             OutputError: The disk is full or the output cannot be replaced.
         """
-        mosaic, finished = self._folder / "mosaic", self._folder / "finished"
-        side = self._folder / "side"
         parts = (_part(self._folder, k) for k in range(self.finished))
         paths = [path for path in parts if path.stat().st_size]
         with writing(self._output), quiet():
             heights = [(str(path.absolute()), _height(path)) for path in paths]
-            mosaic.write_bytes(mosaic_xml(heights, self._grid, legend, tags))
-            copy_raster(mosaic, finished, **_COG)
-            content = _content(finished, ground_of(self._grid))
             # Those of an earlier run are counted once more.
             expected = [
                 self._counts[path] if path in self._counts else _count_classes(path)
                 for path in paths
             ]
-            _check_read_back(np.array_equal(sum(expected), content.pixels))
-        side.write_bytes(sidecar_xml(legend))
-        publish(side, sidecar_path(self._output))
-        publish(finished, self._output)
-        return content
+        joined = mosaic_xml(heights, self._grid, legend, tags)
+        return _publish_map(
+            self._folder, self._output, joined, self._grid, legend, np.sum(expected, axis=0)
+        )
+
+
+def write_map(
+    path: Path,
+    pieces: Iterable[tuple[npt.NDArray[np.uint8], Window]],
+    grid: Grid,
+    legend: Legend,
+    tags: Mapping[str, str],
+) -> MapContent:
+    """Writes a class raster whole or not at all, as `MapParts.publish` describes it.
+
+    A map that memory can hold is compressed once only.
+
+    Args:
+        path: The output; an existing file is replaced.
+        pieces: Class ids H x W and their window of the raster, each pixel once.
+        grid: Its grid.
+        legend: Its classes.
+        tags: More tags for the file.
+
+    Raises:
+        OutputError: The disk is full or the output cannot be replaced.
+    """
+    with working_folder(path) as folder:
+        if grid.height * grid.width > _IN_MEMORY:
+            parts = MapParts(folder, path, grid)
+            with parts.filled_part(0, grid.window) as writer:
+                for labels, window in pieces:
+                    writer.write(labels, window)
+            return parts.publish(legend, tags)
+        whole = np.empty((grid.height, grid.width), np.uint8)
+        for labels, window in pieces:
+            whole[window.slices] = labels
+        profile = {"driver": "GTiff", "count": 1, "dtype": "uint8", "nodata": NODATA}
+        with writing(path), quiet(), MemoryFile() as memory:
+            with memory.open(height=grid.height, width=grid.width, **profile) as dataset:
+                dataset.write(whole, 1)
+            joined = mosaic_xml([(memory.name, grid.height)], grid, legend, tags)
+            return _publish_map(folder, path, joined, grid, legend, _histogram(whole))
+
+
+def _publish_map(
+    folder: Path,
+    output: Path,
+    joined: bytes,
+    grid: Grid,
+    legend: Legend,
+    expected: npt.NDArray[np.int64],
+) -> MapContent:
+    """Makes the final file of a virtual raster, checks what it holds and puts it in its place."""
+    mosaic, finished, side = folder / "mosaic", folder / "finished", folder / "side"
+    with writing(output), quiet():
+        mosaic.write_bytes(joined)
+        copy_raster(mosaic, finished, **_COG)
+        content = _content(finished, ground_of(grid))
+        _check_read_back(np.array_equal(expected, content.pixels))
+    side.write_bytes(sidecar_xml(legend))
+    publish(side, sidecar_path(output))
+    publish(finished, output)
+    return content
 
 
 @contextmanager
