@@ -102,7 +102,7 @@ class Planner:
     attempts: int
 
     def side_for(self, mosaics: Sequence[Mosaic], facts: Facts, slots: int) -> int:
-        """Frames on a side of a block, so that there is work for every slot.
+        """Frames on a side of a block, so that there is work for every slot up to the end.
 
         Args:
             mosaics: What is to be mapped.
@@ -112,7 +112,7 @@ class Planner:
         for side in range(BLOCK_FRAMES, 1, -1):
             layouts = (self._layout(mosaic, facts, side)[1] for mosaic in mosaics)
             blocks = sum(len(one.rows) * len(one.columns) for one in layouts)
-            if slots == 1 or blocks >= _BLOCKS_A_SLOT * slots:
+            if blocks >= _BLOCKS_A_SLOT * slots:
                 return side
         return 1
 
