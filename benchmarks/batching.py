@@ -103,14 +103,17 @@ def batched(tiles: Path, workers: int) -> float:
     """Seconds of a batch over the tiles."""
     from glnet_geo import batch_jobs
     from glnet_geo.batching import batch
+    from glnet_geo.checkpoint import model_hash
     from glnet_geo.dask_engine import DaskEngine
     from glnet_geo.engines import InProcessEngine
     from glnet_geo.map_options import MapOptions
+    from glnet_geo.modelzoo import find_model
     from glnet_geo.tiling import FrameExtent
 
     def start(shared):
         if not workers:
-            batch_jobs.segmenter_of("dubai-urban", "cpu", False, FrameExtent.CARD)
+            digest = model_hash(find_model("dubai-urban"))
+            batch_jobs.segmenter_of("dubai-urban", digest, "cpu", False, FrameExtent.CARD)
             return InProcessEngine()
         engine = DaskEngine.local(workers)
         return engine

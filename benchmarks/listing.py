@@ -92,11 +92,12 @@ def measured(tiles: Path, out: Path):
         for _ in ledger.mosaics(tally, BatchEvents()):
             pass
         lap()
-        planner = Planner(request.card, request.maps, out, 1)
+        planner = Planner(request.card, request.maps, request.digests, out, 1)
         wanted = frozenset(ledger.names(Work.MAP))
-        side = planner.side_for(mosaics, facts, 2)
+        frames = planner.frames_for(mosaics, facts, 2)
+        paths = ledger.paths
         for mosaic in mosaics:
-            plan = planner.plan(mosaic, manifest.records, ledger.paths, wanted, side)
+            plan = planner.plan(mosaic, manifest.records, paths, wanted, frames)
             for block in plan.blocks:
                 plan.block_job(block, None)
         yield "planning", lap()

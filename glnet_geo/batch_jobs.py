@@ -5,14 +5,14 @@ Jobs are small and carry paths, so that any process that sees the same files can
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -21,12 +21,12 @@ from glnet_geo.blending import Blender, MemoryStrips, axis_weights
 from glnet_geo.block_layout import Block, BlockLayout
 from glnet_geo.block_scores import BlockMosaic, BlockScores, Positions, block_path
 from glnet_geo.checkpoint import ModelCard, load_model, read_card
-from glnet_geo.errors import RasterError
-from glnet_geo.features import AreaOfInterest
+from glnet_geo.errors import BatchError, RasterError
+from glnet_geo.features import AreaOfInterest, Outlines, read_outlines
 from glnet_geo.frame_source import Footing, FrameSource, ReadyFrame
 from glnet_geo.grid import Grid, Window
 from glnet_geo.legend import NODATA
-from glnet_geo.map_options import MapOptions, area_of, model_tags
+from glnet_geo.map_options import MapOptions, model_tags
 from glnet_geo.mapping import Labels
 from glnet_geo.modelzoo import find_model
 from glnet_geo.polygon_options import PolygonOptions
@@ -44,12 +44,26 @@ _CHUNK_PIXELS = 4_000_000  # of a map that are written at a time
 
 
 @dataclass(frozen=True, slots=True)
+class Digests:
+    """The contents of files that options name: processes outlive a batch, and files change.
+
+    Attributes:
+        model: SHA-256 of the model file.
+        aoi: That of the area of interest, empty where there is none.
+    """
+
+    model: str
+    aoi: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MosaicTask:
     """What the jobs of a mosaic, or of a scene by itself, have in common.
 
     Attributes:
         options: How it is mapped. A bundled model goes by its name: in other processes the
             package may lie elsewhere.
+        digests: Of the files that the options name.
         grid: Its grid.
         footing: The view of it that the network sees.
         layout: The blocks of frames.
@@ -60,6 +74,7 @@ class MosaicTask:
     """
 
     options: MapOptions
+    digests: Digests
     grid: Grid
     footing: Footing
     layout: BlockLayout
@@ -69,8 +84,21 @@ class MosaicTask:
 
     @property
     def model(self) -> Model:
-        """The model as this process finds it."""
-        return _model(self.options.model)
+        """The model as this process finds it.
+
+        Raises:
+            BatchError: It is another one than the batch began with.
+        """
+        found = _model(self.options.model, self.digests.model)
+        if found.tags["MODEL_SHA256"] != self.digests.model:
+            raise BatchError(f"The model {self.options.model} has changed since the batch began.")
+        return found
+
+    @property
+    def area(self) -> AreaOfInterest | None:
+        """The area of interest on the grid, which need not meet it."""
+        aoi = self.options.aoi
+        return None if aoi is None else _area(aoi, self.digests.aoi, self.grid)
 
     def open_scene(self, tiles: tuple[PlacedTile, ...], failures: dict[str, str]) -> Scene:
         """Opens the scene, or the mosaic of some of its tiles."""
@@ -94,6 +122,9 @@ class StretchJob:
 
     def prepare(self) -> None:
         """Nothing to do ahead."""
+
+    def discard(self) -> None:
+        """Nothing to let go of."""
 
     def __call__(self) -> Stretch:
         """Reads a sample of the pixels."""
@@ -145,8 +176,15 @@ class BlockJob:
 
     def prepare(self) -> None:
         """Reads the first frames."""
-        self._frames = self._read()
-        self._first = (next(self._frames),)
+        frames = self._read()
+        self._first = (next(frames),)
+        self._frames = frames
+
+    def discard(self) -> None:
+        """Lets go of what was read ahead."""
+        if self._frames is not None:
+            self._frames.close()
+        self._frames, self._first = None, ()
 
     def __call__(self) -> BlockResult:
         """Runs the frames through the network.
@@ -170,42 +208,44 @@ class BlockJob:
     def _read(self) -> Generator[ReadyFrame | None]:
         task, layout = self.task, self.task.layout
         remote = any(is_fetched(tile.path) for tile in self.tiles)
-        folder = block_path(task.folder, self.block).with_suffix(".spool")
-        area = _area(task.options.aoi, task.grid)
+        task.folder.mkdir(parents=True, exist_ok=True)
         open_scene = partial(task.open_scene, self.tiles, self._failures)
-        source = FrameSource(open_scene, task.footing, self.stretch, area, folder, remote)
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
+        with TemporaryDirectory(
+            prefix="spool-", dir=task.folder, ignore_cleanup_errors=True
+        ) as folder:
+            source = FrameSource(
+                open_scene, task.footing, self.stretch, task.area, Path(folder), remote
+            )
             yield from source.read(layout.plan(self.block), part=layout.extent(self.block))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _map(self, frames: Iterator[ReadyFrame | None]) -> None:
         task, layout = self.task, self.task.layout
         options = task.options
-        segmenter = segmenter_of(options.model, options.device, options.reference, options.frame)
-        plan, extent = layout.plan(self.block), layout.extent(self.block)
-        rows, columns = (
-            axis_weights(axis.frames)[axis.members(k).start : axis.members(k).stop]
-            for axis, k in (
-                (layout.rows, self.block.row),
-                (layout.columns, self.block.column),
-            )
+        segmenter = segmenter_of(
+            options.model, self.task.digests.model, options.device, options.reference, options.frame
         )
-        strips = MemoryStrips()
-        blender = Blender(plan, strips, (rows, columns))
+        plan, extent = layout.plan(self.block), layout.extent(self.block)
+        columns = layout.columns.members(self.block.column)
+        weights = (
+            [axis_weights(layout.rows.frames)[self.block.row]],
+            axis_weights(layout.columns.frames)[columns.start : columns.stop],
+        )
+        blender = Blender(plan, MemoryStrips(), weights)
         scores = BlockScores(layout, self.block, len(segmenter.legend))
-        for row in range(len(plan.rows.starts)):
-            for column, frame in enumerate(plan.row(row)):
-                ready = next(frames)
-                if ready is None:
-                    blender.skip()
-                    continue
-                for top, finished in blender.add(row, column, segmenter(ready.chip)):
-                    place = Window(top, frame.core.left, *finished.shape[1:])
-                    scores.add(place.within(extent), finished)
-            strips.drop_before(row)
-        scores.save(block_path(task.folder, self.block), [*self._failures])
+        for column, frame in enumerate(plan):
+            ready = next(frames)
+            if ready is None:
+                blender.skip()
+                continue
+            for top, finished in blender.add(0, column, segmenter(ready.chip)):
+                place = Window(top, frame.core.left, *finished.shape[1:])
+                scores.add(place.within(extent), finished)
+        scores.save(block_path(task.folder, self.block), basis_of(self.stretch, self._failures))
+
+
+def basis_of(stretch: Stretch, missing: Iterable[str] = ()) -> str:
+    """What a block is made of besides its task: how values were mapped, and no missing tile."""
+    return f"{stretch} without {sorted(missing)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +293,9 @@ class TileJob:
     def prepare(self) -> None:
         """Nothing to do ahead."""
 
+    def discard(self) -> None:
+        """Nothing to let go of."""
+
     def __call__(self) -> TileResult:
         """Writes the map, and polygons of it.
 
@@ -264,7 +307,7 @@ class TileJob:
         task, path = self.task, self.tile.path
         card = task.model.card
         open_scene = partial(task.options.opener(card), path)
-        area = _area(task.options.aoi, task.grid)
+        area = task.area
         with gdal_environment(remote=is_fetched(path)), open_scene() as scene:
             cautions = tuple(task.options.cautions(scene, card, task.footing))
             tags = {
@@ -329,6 +372,9 @@ class PolygonJob:
     def prepare(self) -> None:
         """Nothing to do ahead."""
 
+    def discard(self) -> None:
+        """Nothing to let go of."""
+
     def __call__(self) -> VectorSummary:
         """Makes them.
 
@@ -352,8 +398,8 @@ class Model:
 
 
 @lru_cache(4)
-def _model(name: str) -> Model:
-    """Reads a card, and the digest of the file, once a process."""
+def _model(name: str, digest: str) -> Model:
+    """Reads a card, and the digest of the file, once a process and version of it."""
     path = find_model(name)
     card = read_card(path)
     return Model(card, model_tags(card, path))
@@ -361,15 +407,20 @@ def _model(name: str) -> Model:
 
 @lru_cache(2)
 def segmenter_of(
-    model: str, device: str, reference: bool, frame: int | FrameExtent
+    model: str, digest: str, device: str, reference: bool, frame: int | FrameExtent
 ) -> GLNetSegmenter:
-    """The model, loaded once a process."""
+    """The model, loaded once a process and version of it."""
     reuse_memory()
     net, card = load_model(find_model(model))
     return GLNetSegmenter(net, card, choose_device(device), reference, frame)
 
 
-@lru_cache(4)
-def _area(aoi: Path | None, grid: Grid) -> AreaOfInterest | None:
-    """The area of interest, read once a mosaic and process; it need not meet every scene."""
-    return area_of(aoi, grid, must_overlap=False)
+@lru_cache(2)
+def _outlines(aoi: Path, digest: str) -> Outlines:
+    """The area of interest, read once a process and version of it."""
+    return read_outlines(aoi)
+
+
+@lru_cache(8)
+def _area(aoi: Path, digest: str, grid: Grid) -> AreaOfInterest:
+    return AreaOfInterest.place(_outlines(aoi, digest), grid, must_overlap=False)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from glnet_geo.batch_jobs import BlockJob, MosaicTask, StretchJob
+from glnet_geo.batch_jobs import BlockJob, Digests, MosaicTask, StretchJob, basis_of
 from glnet_geo.batch_record import SceneFacts, SceneRecord
 from glnet_geo.block_layout import Block, BlockLayout
 from glnet_geo.block_scores import block_path, is_whole
 from glnet_geo.checkpoint import ModelCard
+from glnet_geo.errors import GlnetGeoError
 from glnet_geo.frame_source import Footing
-from glnet_geo.grid import Window
 from glnet_geo.map_options import MapOptions
 from glnet_geo.radiometry import Stretch
 from glnet_geo.remote import ScenePath
@@ -24,10 +25,11 @@ from glnet_geo.tile_mosaic import PlacedTile
 Facts = Mapping[str, SceneFacts | None]
 """What is known of scenes, by name; of those that are planned something is."""
 
-BLOCK_FRAMES = 3
-"""Frames on a side of a block: a minute of work, and some 150 MB of scores."""
+BLOCK_FRAMES = 8
+"""Frames of a block: a minute of work, and some 150 MB of scores."""
 
 _BLOCKS_A_SLOT = 4
+_WIDE_BLOCK = 16  # frames of a striped scene: every block decodes its strips in full width
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,36 +39,33 @@ class MosaicPlan:
     Attributes:
         task: What its jobs have in common.
         tiles: All its tiles by name.
-        wanted: The names of those whose maps are to be made.
+        wanted: For each of those whose maps are to be made, the blocks that it is cut from.
+        readers: For each of these blocks, the tiles that its frames read.
         is_as_it_is: Whether its pixels are uint8, which need no statistics.
     """
 
     task: MosaicTask
     tiles: Mapping[str, PlacedTile]
-    wanted: frozenset[str]
+    wanted: Mapping[str, Sequence[Block]]
+    readers: Mapping[Block, Sequence[PlacedTile]]
     is_as_it_is: bool
 
     @property
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Sequence[Block]:
         """The blocks that the wanted maps are cut from, row by row."""
-        wanted = {block for name in self.wanted for block in self.blocks_of(name)}
-        return (block for block in self.task.layout if block in wanted)
+        return [*self.readers]
 
-    def blocks_of(self, name: str) -> Iterator[Block]:
-        """The blocks that the map of a tile is cut from."""
-        return self.task.layout.touching(self._in_view(self.tiles[name].place))
+    def blocks_of(self, name: str) -> Sequence[Block]:
+        """The blocks that a wanted map is cut from."""
+        return self.wanted[name]
 
-    def has(self, block: Block) -> bool:
-        """Whether an interrupted run has left a block."""
-        return is_whole(block_path(self.task.folder, block))
+    def has(self, block: Block, stretch: Stretch) -> bool:
+        """Whether an interrupted run has left a block that was made in the same way."""
+        return is_whole(block_path(self.task.folder, block), basis_of(stretch))
 
     def block_job(self, block: Block, stretch: Stretch) -> BlockJob:
         """The job of a block."""
-        reach = self.task.layout.extent(block)
-        tiles = (
-            tile for tile in self.tiles.values() if self._in_view(tile.place).intersection(reach)
-        )
-        return BlockJob(self.task, tuple(tiles), block, stretch)
+        return BlockJob(self.task, tuple(self.readers[block]), block, stretch)
 
     def stretch_job(self) -> StretchJob:
         """The job that has to come first where pixels are not uint8."""
@@ -74,15 +73,8 @@ class MosaicPlan:
 
     def megapixels(self, block: Block) -> float:
         """Pixels of the view that a block finishes, about, in millions."""
-        closed = self.task.layout.closed(block)
-        return closed.height * closed.width / 1e6
-
-    def _in_view(self, window: Window) -> Window:
-        """The pixels of the view at the centres of a window's."""
-        rows, columns = self.task.footing.rows, self.task.footing.columns
-        top, bottom = (rows.under(k, k + 1)[0] for k in (window.top, window.bottom - 1))
-        left, right = (columns.under(k, k + 1)[0] for k in (window.left, window.right - 1))
-        return Window(top, left, bottom - top + 1, right - left + 1)
+        window = self.task.layout.closed(block) or self.task.layout.extent(block)
+        return window.height * window.width / 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,29 +84,37 @@ class Planner:
     Attributes:
         card: Card of the model.
         options: How scenes are mapped.
+        digests: Of the files that these name.
         folder: Where blocks lie, a folder each mosaic.
         attempts: How often a tile that cannot be read is tried.
     """
 
     card: ModelCard
     options: MapOptions
+    digests: Digests
     folder: Path
     attempts: int
 
-    def side_for(self, mosaics: Sequence[Mosaic], facts: Facts, slots: int) -> int:
-        """Frames on a side of a block, so that there is work for every slot up to the end.
+    def frames_for(self, mosaics: Sequence[Mosaic], facts: Facts, slots: int) -> int:
+        """Frames of a block, so that there is work for every slot up to the end.
 
         Args:
             mosaics: What is to be mapped.
             facts: What is known of their scenes, by name.
             slots: Jobs that run at a time.
         """
-        for side in range(BLOCK_FRAMES, 1, -1):
-            layouts = (self._layout(mosaic, facts, side)[1] for mosaic in mosaics)
-            blocks = sum(len(one.rows) * len(one.columns) for one in layouts)
-            if blocks >= _BLOCKS_A_SLOT * slots:
-                return side
-        return 1
+        enough = _BLOCKS_A_SLOT * slots
+        frames = BLOCK_FRAMES
+        while frames > 1 and len(mosaics) < enough:
+            blocks = 0
+            for mosaic in mosaics:
+                # One that does not suit the model is told when it is planned.
+                with suppress(GlnetGeoError):
+                    blocks += len(self._layout(mosaic, facts, frames)[1])
+            if blocks >= enough:
+                break
+            frames //= 2
+        return frames
 
     def plan(
         self,
@@ -122,7 +122,7 @@ class Planner:
         records: Mapping[str, SceneRecord],
         paths: Mapping[str, ScenePath],
         wanted: frozenset[str],
-        side: int,
+        frames: int,
     ) -> MosaicPlan:
         """Plans the work on a mosaic.
 
@@ -130,8 +130,8 @@ class Planner:
             mosaic: It.
             records: What is known of its scenes.
             paths: Where those are.
-            wanted: Names of scenes whose maps are to be made.
-            side: Frames on a side of a block.
+            wanted: Names of those whose maps are to be made.
+            frames: Frames of a block.
 
         Raises:
             GlnetGeoError: See `MapOptions.footing`.
@@ -140,10 +140,11 @@ class Planner:
             name: PlacedTile(name, paths[name], place) for name, place in mosaic.places.items()
         }
         facts = {name: records[name].facts for name in tiles}
-        footing, layout = self._layout(mosaic, facts, side)
+        footing, layout = self._layout(mosaic, facts, frames)
         ours = [records[name] for name in tiles]
         task = MosaicTask(
             self.options,
+            self.digests,
             mosaic.grid,
             footing,
             layout,
@@ -151,21 +152,29 @@ class Planner:
             len(tiles) == 1,
             self.attempts,
         )
+        cut_from = {
+            name: [*layout.touching(footing.over(tile.place))]
+            for name, tile in tiles.items()
+            if name in wanted
+        }
+        needed = {block for blocks in cut_from.values() for block in blocks}
+        readers: dict[Block, list[PlacedTile]] = {block: [] for block in layout if block in needed}
+        for tile in tiles.values():
+            for block in layout.touching(footing.over(tile.place, reach=True)):
+                if block in readers:
+                    readers[block].append(tile)
         is_as_it_is = all(one is not None and one.dtype == "uint8" for one in facts.values())
-        is_as_it_is &= not self.options.scale
-        return MosaicPlan(task, tiles, wanted & tiles.keys(), is_as_it_is)
+        return MosaicPlan(task, tiles, cut_from, readers, is_as_it_is and not self.options.scale)
 
-    def _layout(self, mosaic: Mosaic, facts: Facts, side: int) -> tuple[Footing, BlockLayout]:
-        first = facts[next(iter(mosaic.places))]
-        assert first is not None
+    def _layout(self, mosaic: Mosaic, facts: Facts, frames: int) -> tuple[Footing, BlockLayout]:
         name = next(iter(mosaic.places))
+        first = facts[name]
+        assert first is not None
         footing = self.options.footing(mosaic.grid, name, self.card)
         size = footing.rows.view, footing.columns.view
-        frames = self.card.frames(*size, self.options.frame, self.options.reference)
-        if len(mosaic.places) == 1 and first.is_striped:
-            # Narrow blocks would decode the same strips again and again.
-            return footing, BlockLayout.cover(frames, 1, len(frames.columns.starts))
-        return footing, BlockLayout.cover(frames, side, side)
+        plan = self.card.frames(*size, self.options.frame, self.options.reference)
+        is_wide = len(mosaic.places) == 1 and first.is_striped
+        return footing, BlockLayout.cover(plan, _WIDE_BLOCK if is_wide else frames)
 
     def _digest(self, records: Sequence[SceneRecord], mosaic: Mosaic, layout: BlockLayout) -> str:
         """A name for what blocks are computed from, so that none is taken for another's."""

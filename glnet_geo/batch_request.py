@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from glnet_geo.batch_jobs import Digests
 from glnet_geo.batch_ledger import Ledger
 from glnet_geo.batch_report import BatchOptions
-from glnet_geo.checkpoint import ModelCard, model_hash, read_card
-from glnet_geo.errors import FeaturesError
+from glnet_geo.checkpoint import ModelCard, read_card
+from glnet_geo.checkpoint import model_hash as file_hash
+from glnet_geo.errors import BatchError
+from glnet_geo.features import read_outlines
 from glnet_geo.manifest import Manifest
 from glnet_geo.map_options import MapOptions
 from glnet_geo.modelzoo import bundled_models, find_model
@@ -28,6 +32,7 @@ class BatchRequest:
         options: What else is done.
         model_file: The model.
         card: Its card.
+        digests: Of the files that `maps` names.
     """
 
     scenes: Sequence[SceneInput]
@@ -36,6 +41,7 @@ class BatchRequest:
     options: BatchOptions
     model_file: Path
     card: ModelCard
+    digests: Digests
 
     @classmethod
     def of(
@@ -49,8 +55,7 @@ class BatchRequest:
         folder, model_file = folder.absolute(), find_model(maps.model)
         card = read_card(model_file)
         maps.check(card)
-        if maps.aoi is not None and not maps.aoi.exists():
-            raise FeaturesError(f"{maps.aoi} does not exist.")
+        _check_polygons(options.polygons, card)
         # Bundled models are found by name wherever the package is.
         model = maps.model if model_file in bundled_models() else str(model_file.absolute())
         maps = replace(maps, model=model, aoi=maps.aoi and maps.aoi.absolute())
@@ -59,13 +64,16 @@ class BatchRequest:
             replace(one, path=one.path.absolute()) if isinstance(one.path, Path) else one
             for one in found
         ]
-        return cls(scenes, folder, maps, options, model_file, card)
+        digests = Digests(file_hash(model_file), _content_of(maps.aoi))
+        return cls(scenes, folder, maps, options, model_file, card, digests)
 
     @property
     def shared(self) -> list[Path]:
         """What workers have to see besides the scenes."""
         is_bundled = self.model_file in bundled_models()
-        files = [None if is_bundled else Path(self.maps.model), self.maps.aoi]
+        scenes = (one.path for one in self.scenes if isinstance(one.path, Path))
+        scene = next((path for path in scenes if path.is_file()), None)
+        files = [None if is_bundled else Path(self.maps.model), self.maps.aoi, scene]
         return [self.folder, *(path for path in files if path is not None)]
 
     @property
@@ -77,9 +85,38 @@ class BatchRequest:
         """What is to be done."""
         settings = {
             "model": f"{self.card.name} {self.card.version}",
-            "model_sha256": model_hash(self.model_file),
+            "model_sha256": self.digests.model,
+            "aoi_sha256": self.digests.aoi,
             "map": self.maps.to_dict(),
             "polygons": self.polygons and self.polygons.to_dict(),
             "neighbours": self.options.neighbours,
         }
         return Ledger(self.scenes, manifest, self.folder, self.options, settings)
+
+
+def _content_of(aoi: Path | None) -> str:
+    """What changes when an area of interest does; some formats consist of several files."""
+    if aoi is None:
+        return ""
+    read_outlines(aoi)  # or each scene would tell what is wrong with it
+    files = sorted(aoi.rglob("*")) if aoi.is_dir() else sorted(aoi.parent.glob(f"{aoi.stem}.*"))
+    parts = (file_hash(path) for path in files if path.is_file())
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def _check_polygons(polygons: PolygonOptions | None, card: ModelCard) -> None:
+    """Refuses, before any map is made, what no map's polygons could be."""
+    if polygons is None:
+        return
+    known = {str(one.id) for one in card.legend.classes} | {c.name for c in card.legend.classes}
+    chosen = {
+        name.strip() for text in (*polygons.classes, *polygons.exclude) for name in text.split(",")
+    }
+    unknown = sorted(name for name in chosen - known)
+    if unknown:
+        raise BatchError(
+            f"The model {card.name!r} has no class {unknown[0]!r}. It has "
+            f"{', '.join(one.name for one in card.legend.classes)}."
+        )
+    if polygons.layer_per_class and polygons.suffix != ".gpkg":
+        raise BatchError("Only a GeoPackage can hold a layer for each class: --vector-format gpkg")

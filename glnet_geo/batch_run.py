@@ -158,7 +158,7 @@ class BatchRun:
     def _queue_blocks(self, state: _MosaicState) -> None:
         assert state.stretch is not None
         for block in state.plan.blocks:
-            if state.plan.has(block):
+            if state.plan.has(block, state.stretch):
                 self._events.worked(state.plan.megapixels(block), ())
                 self._block_is_there(state, block)
             else:

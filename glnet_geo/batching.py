@@ -135,19 +135,21 @@ def _plans(
 ) -> Iterator[MosaicPlan]:
     """The work on mosaics; a mosaic whose scenes do not suit the model is given up."""
     attempts = request.options.retries + 1
-    planner = Planner(request.card, request.maps, work_path(request.folder), attempts)
+    planner = Planner(
+        request.card, request.maps, request.digests, work_path(request.folder), attempts
+    )
     mosaics: Iterable[Mosaic] = ledger.mosaics(tally, events)
-    side, paths = BLOCK_FRAMES, ledger.paths
+    frames, paths = BLOCK_FRAMES, ledger.paths
     if request.options.neighbours:
         mosaics = [*mosaics]
         facts = {record.name: record.facts for record in ledger.records}
-        side = planner.side_for(mosaics, facts, slots)
+        frames = planner.frames_for(mosaics, facts, slots)
     for mosaic in mosaics:
         wanted = frozenset(name for name in mosaic.places if ledger.work[name] is Work.MAP)
         if not wanted:
             continue
         try:
-            yield planner.plan(mosaic, manifest.records, paths, wanted, side)
+            yield planner.plan(mosaic, manifest.records, paths, wanted, frames)
         except GlnetGeoError as error:
             for name in sorted(wanted):
                 ledger.give_up(name, str(error), tally)

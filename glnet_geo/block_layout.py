@@ -1,20 +1,26 @@
 """Which frames of a plan are computed together: pure integers.
 
-A *block* is a rectangle of frames that one job computes. Most of the pixels that its frames read
-are *closed*: frames of no other block read them. The rest is shared with the blocks beside it; the
-scores of all are added up later.
+A *block* is some neighbouring frames of one row, which one job computes. Most of the pixels that
+its frames read are *closed*: frames of no other block read them. The rest is shared with the blocks
+around it; the scores of all are added up later.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 
 from glnet_geo.grid import Window
 from glnet_geo.tiling import FrameAxis, FramePlan
 
+Interval = tuple[int, int]
+"""First pixel and end."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class BlockAxis:
     """Blocks of frames along one axis.
 
@@ -45,43 +51,36 @@ class BlockAxis:
 
     def members(self, block: int) -> range:
         """The frames of a block."""
-        ends = (*self.firsts[1:], len(self.frames.starts))
-        return range(self.firsts[block], ends[block])
+        following = self.firsts[block + 1 : block + 2]
+        return range(self.firsts[block], *(following or (len(self.frames.starts),)))
 
-    def extent(self, block: int) -> tuple[int, int]:
-        """First pixel and end of what a block's frames read."""
-        members, starts = self.members(block), self.frames.starts
-        return starts[members.start], starts[members.stop - 1] + self.frames.size
+    @cached_property
+    def extents(self) -> tuple[Interval, ...]:
+        """What the frames of each block read."""
+        starts, size = self.frames.starts, self.frames.size
+        members = map(self.members, range(len(self)))
+        return tuple((starts[one.start], starts[one.stop - 1] + size) for one in members)
 
-    def closed(self, block: int) -> tuple[int, int]:
-        """First pixel and end of what frames of no other block read."""
-        start, end = self.extent(block)
+    def closed(self, block: int) -> Interval:
+        """What frames of no other block read; nothing where the end is not behind the start."""
+        start, end = self.extents[block]
         if block > 0:
-            start = self.extent(block - 1)[1]
+            start = self.extents[block - 1][1]
         if block < len(self) - 1:
-            end = self.extent(block + 1)[0]
+            end = self.extents[block + 1][0]
         return start, end
 
     def touching(self, start: int, end: int) -> range:
         """The blocks whose frames read any of some pixels."""
-        found = [
-            block
-            for block in range(len(self))
-            if self.extent(block)[0] < end and start < self.extent(block)[1]
-        ]
-        return range(found[0], found[-1] + 1)
+        first = bisect_right(self.extents, start, key=lambda extent: extent[1])
+        return range(first, bisect_left(self.extents, end, key=lambda extent: extent[0]))
 
     def cells(self, start: int, end: int) -> Iterator[tuple[int, int, range]]:
         """Parts of some pixels that are read by the same blocks: start, end and those blocks."""
-        for block in self.touching(start, end):
-            first, last = self.closed(block)
-            zones = [(first, last, range(block, block + 1))]
-            if block < len(self) - 1:
-                zones.append((last, self.closed(block + 1)[0], range(block, block + 2)))
-            for zone_start, zone_end, blocks in zones:
-                here = max(zone_start, start), min(zone_end, end)
-                if here[0] < here[1]:
-                    yield *here, blocks
+        cuts = {place for block in self.touching(start, end) for place in self.extents[block]}
+        places = sorted({start, end, *(place for place in cuts if start < place < end)})
+        for here, there in pairwise(places):
+            yield here, there, self.touching(here, there)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,7 @@ class BlockLayout:
     """The blocks of a plan.
 
     Attributes:
-        rows: From top to bottom.
+        rows: From top to bottom; a row of blocks is a row of frames.
         columns: From left to right.
     """
 
@@ -105,9 +104,13 @@ class BlockLayout:
     columns: BlockAxis
 
     @classmethod
-    def cover(cls, plan: FramePlan, rows: int, columns: int) -> BlockLayout:
-        """Blocks of about so many rows and columns of frames."""
-        return cls(BlockAxis.cover(plan.rows, rows), BlockAxis.cover(plan.columns, columns))
+    def cover(cls, plan: FramePlan, columns: int) -> BlockLayout:
+        """Blocks of about so many frames."""
+        rows = tuple(range(len(plan.rows.starts)))
+        return cls(BlockAxis(plan.rows, rows), BlockAxis.cover(plan.columns, columns))
+
+    def __len__(self) -> int:
+        return len(self.rows) * len(self.columns)
 
     def __iter__(self) -> Iterator[Block]:
         for row in range(len(self.rows)):
@@ -122,25 +125,26 @@ class BlockLayout:
 
     def extent(self, block: Block) -> Window:
         """The pixels that a block's frames read."""
-        return _window(self.rows.extent(block.row), self.columns.extent(block.column))
+        top, bottom = self.rows.extents[block.row]
+        left, right = self.columns.extents[block.column]
+        return Window(top, left, bottom - top, right - left)
 
-    def closed(self, block: Block) -> Window:
+    def closed(self, block: Block) -> Window | None:
         """The pixels that frames of no other block read."""
-        return _window(self.rows.closed(block.row), self.columns.closed(block.column))
+        (top, bottom), (left, right) = (
+            self.rows.closed(block.row),
+            self.columns.closed(block.column),
+        )
+        if top >= bottom or left >= right:
+            return None
+        return Window(top, left, bottom - top, right - left)
 
     def plan(self, block: Block) -> FramePlan:
         """A block's frames by themselves, in pixels of its extent."""
-        return FramePlan(
-            _part(self.rows, block.row),
-            _part(self.columns, block.column),
-        )
+        return FramePlan(_part(self.rows, block.row), _part(self.columns, block.column))
 
 
 def _part(axis: BlockAxis, block: int) -> FrameAxis:
-    start, end = axis.extent(block)
+    start, end = axis.extents[block]
     starts = tuple(axis.frames.starts[k] - start for k in axis.members(block))
     return FrameAxis(end - start, axis.frames.size, starts)
-
-
-def _window(rows: tuple[int, int], columns: tuple[int, int]) -> Window:
-    return Window(rows[0], columns[0], rows[1] - rows[0], columns[1] - columns[0])

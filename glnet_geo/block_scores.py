@@ -1,19 +1,20 @@
 """What blocks of frames leave for the maps that are cut from them.
 
 A block finishes the classes of the pixels that it alone reads. Of those that it shares with other
-blocks it keeps the blended scores; whoever cuts a map from them adds up those of the two or four
-blocks, frames of one row first, as `Blender` does: the classes are those of an undivided run.
+blocks it keeps the blended scores; whoever cuts a map from them adds up those of all blocks, frames
+of one row first and rows from the top, as `Blender` does. So the classes are those of an undivided
+run.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache, partial, reduce
 from itertools import product
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ from glnet_geo.outputs import publish
 Positions = npt.NDArray[np.uint8]
 """Positions of classes, H x W."""
 
-_CLASSES, _MISSING = "classes", "missing"
+_CLASSES, _BASIS = "classes", "basis"
 _OPEN_FILES = 8
 
 
@@ -44,7 +45,8 @@ class BlockScores:
 
     def __init__(self, layout: BlockLayout, block: Block, n_classes: int) -> None:
         self._closed = layout.closed(block)
-        self._classes = np.zeros((self._closed.height, self._closed.width), np.uint8)
+        size = (self._closed.height, self._closed.width) if self._closed else (0, 0)
+        self._classes = np.zeros(size, np.uint8)
         self._margins = {
             name: (window, np.zeros((n_classes, window.height, window.width), np.float32))
             for name, window in margins(layout, block).items()
@@ -52,8 +54,8 @@ class BlockScores:
 
     def add(self, window: Window, scores: FrameScores) -> None:
         """Takes the scores K x H x W of some pixels; each of them comes once."""
-        shared = window.intersection(self._closed)
-        if shared:
+        shared = window.intersection(self._closed) if self._closed else None
+        if shared and self._closed:
             here = shared.relative_to(window).slices
             self._classes[shared.relative_to(self._closed).slices] = best_class(scores[:, *here])
         for place, kept in self._margins.values():
@@ -62,21 +64,21 @@ class BlockScores:
                 here = shared.relative_to(window).slices
                 kept[:, *shared.relative_to(place).slices] = scores[:, *here]
 
-    def save(self, path: Path, missing: Sequence[str] = ()) -> None:
+    def save(self, path: Path, basis: str) -> None:
         """Writes them to a file, whole or not at all.
 
         Args:
             path: The file.
-            missing: Tiles that could not be read.
+            basis: What they are made of beyond what the file's place says, for `is_whole`.
 
         Raises:
             OutputError: The disk is full.
         """
         arrays = {name: kept for name, (_, kept) in self._margins.items()}
-        unfinished = path.with_name(f"{path.name}.unfinished")
+        # A worker that is believed dead may be at the same block.
+        unfinished = path.with_name(f"{path.name}.{uuid4().hex}")
         try:
-            about = {_MISSING: json.dumps([*missing])}
-            save_file({_CLASSES: self._classes, **arrays}, unfinished, about)
+            save_file({_CLASSES: self._classes, **arrays}, unfinished, {_BASIS: basis})
             publish(unfinished, path)
         except (OSError, SafetensorError) as error:
             unfinished.unlink(missing_ok=True)
@@ -86,6 +88,8 @@ class BlockScores:
 def margins(layout: BlockLayout, block: Block) -> Mapping[str, Window]:
     """The parts of a block that others read too; none where there are no others."""
     extent, closed = layout.extent(block), layout.closed(block)
+    if closed is None:
+        return {"top": extent}
     sides = {
         "top": (extent.top, extent.left, closed.top - extent.top, extent.width),
         "bottom": (closed.bottom, extent.left, extent.bottom - closed.bottom, extent.width),
@@ -125,9 +129,11 @@ class BlockMosaic:
     def _cell(self, cell: Window, rows: range, columns: range) -> Positions:
         if len(rows) == len(columns) == 1:
             block = Block(rows[0], columns[0])
-            here = cell.relative_to(self._layout.closed(block)).slices
-            classes: Positions = self._open(block).get_slice(_CLASSES)[here]
-            return classes
+            closed = self._layout.closed(block)
+            if closed is not None and closed.contains(cell):
+                here = cell.relative_to(closed).slices
+                classes: Positions = self._open(block).get_slice(_CLASSES)[here]
+                return classes
         sums = (self._row_sum(row, columns, cell) for row in rows)
         return best_class(reduce(np.add, sums))
 
@@ -145,11 +151,11 @@ class BlockMosaic:
         raise AssertionError(f"{cell} lies in no margin of {block}")
 
 
-def is_whole(path: Path) -> bool:
-    """Whether the file of a block is there, and no tile was missing when it was computed."""
+def is_whole(path: Path, basis: str) -> bool:
+    """Whether the file of a block is there, and made of that."""
     try:
         with safe_open(path, "numpy") as file:
-            return bool(file.metadata().get(_MISSING) == "[]")
+            return bool(file.metadata().get(_BASIS) == basis)
     except (SafetensorError, OSError):
         return False
 

@@ -29,6 +29,9 @@ class Job(Protocol):
         Called at most once, before the call, perhaps in another thread; never in a worker.
         """
 
+    def discard(self) -> None:
+        """Lets go of what was prepared, where the call does not come."""
+
     def __call__(self) -> Any:
         """Does the work, prepared or not."""
 
@@ -118,6 +121,8 @@ class InProcessEngine:
         # What they are at cannot be stopped; it is one job's reading or writing.
         for threads in (self._ahead, self._beside):
             threads.shutdown()
+        if self._prepared is not None:
+            self._prepared[0].discard()
 
     def describe(self) -> str:
         """Where jobs run, for the log."""

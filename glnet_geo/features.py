@@ -44,6 +44,19 @@ _MARGIN = 0.25  # pixels: more than rounding, less than from a pixel's centre to
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Outlines:
+    """The polygons of a vector file as they are.
+
+    Attributes:
+        path: The file.
+        polygons: N, with the file's CRS or None.
+    """
+
+    path: Path
+    polygons: GeoSeries
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class AreaOfInterest:
     """The polygons of a vector file on the grid of a scene.
 
@@ -58,26 +71,36 @@ class AreaOfInterest:
     digest: str
 
     @classmethod
-    def read(cls, path: Path, grid: Grid, must_overlap: bool = True) -> AreaOfInterest:
+    def read(cls, path: Path, grid: Grid) -> AreaOfInterest:
         """Reads any vector file that GDAL opens, in any CRS; what is no polygon does not count.
 
         Args:
             path: GeoPackage, GeoJSON, Shapefile, KML or the like.
             grid: The scene's grid. Without a CRS it takes a file without one, in its coordinates.
-            must_overlap: Whether an area outside the grid is an error.
 
         Raises:
             FeaturesError: The file is missing, no vector file, or has no polygons or several layers
                 of them; only one of file and grid has a CRS, the one cannot be transformed into
                 the other, or the area lies outside the grid.
         """
-        outlines = _read_polygons(path)
-        placed = _reproject(path, outlines, grid)
+        return cls.place(read_outlines(path), grid)
+
+    @classmethod
+    def place(cls, outlines: Outlines, grid: Grid, must_overlap: bool = True) -> AreaOfInterest:
+        """Places the polygons of a file on a grid, as `read` does.
+
+        Args:
+            outlines: The polygons.
+            grid: The grid.
+            must_overlap: Whether an area outside the grid is an error.
+        """
+        path, polygons = outlines.path, outlines.polygons
+        placed = _reproject(path, polygons, grid)
         digest = hashlib.sha256(b"".join(shapely.to_wkb(placed)))
         area = cls(shapely.STRtree(_mend(_to_pixels(placed, grid))), digest.hexdigest())
         if must_overlap and not area.touches(grid.window):
             raise FeaturesError(
-                f"{path} ({_label(outlines.crs)}) does not overlap the scene "
+                f"{path} ({_label(polygons.crs)}) does not overlap the scene "
                 f"({grid.crs_label or 'no CRS'}). {_overlap_advice(grid)}"
             )
         return area
@@ -101,6 +124,15 @@ class AreaOfInterest:
         corner = Grid(*shape).crop(window).transform
         inside: Mask = geometry_mask(pieces, shape, corner, invert=True)
         return inside
+
+
+def read_outlines(path: Path) -> Outlines:
+    """The polygons of the only layer that has any.
+
+    Raises:
+        FeaturesError: See `AreaOfInterest.read`.
+    """
+    return Outlines(path, _read_polygons(path))
 
 
 def _read_polygons(path: Path) -> GeoSeries:

@@ -58,6 +58,27 @@ class Footing:
             return None
         return Window(top, left, bottom - top, right - left)
 
+    def over(self, window: Window, reach: bool = False) -> Window:
+        """The view's pixels at the centres of those of a window of the scene.
+
+        Args:
+            window: The window.
+            reach: Whether those that it is resampled into count too.
+        """
+        if self.is_scene:
+            return window
+        top, bottom = _over(self.rows, window.top, window.bottom, reach)
+        left, right = _over(self.columns, window.left, window.right, reach)
+        return Window(top, left, bottom - top, right - left)
+
+
+def _over(axis: ViewAxis, start: int, end: int, reach: bool) -> tuple[int, int]:
+    if not reach:
+        return axis.under(start, start + 1)[0], axis.under(end - 1, end)[0] + 1
+    scale = axis.view / axis.scene
+    first = max(math.floor((start - _MARGIN) * scale), 0)
+    return first, min(math.ceil((end + _MARGIN) * scale), axis.view)
+
 
 @dataclass(frozen=True, slots=True)
 class ReadyFrame:

@@ -19,7 +19,7 @@ from glnet_geo.mosaic import dataset_element
 from glnet_geo.sidecar import describe_classes
 
 _BLOCK = 512  # pixels on a side of a tile of a class map
-_TOLERANCE = 0.005  # pixels by which corners of one lattice may differ
+_TOLERANCE = 0.02  # pixels by which corners of one lattice may differ
 _MAX_SIDE = 2**31 - 1  # that GDAL counts to
 
 

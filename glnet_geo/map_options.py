@@ -180,7 +180,7 @@ def scene_label(path: ScenePath) -> str:
     return Path(name.partition("?")[0] if is_remote(name) else name).name
 
 
-def area_of(aoi: Path | None, grid: Grid, must_overlap: bool = True) -> AreaOfInterest | None:
+def area_of(aoi: Path | None, grid: Grid) -> AreaOfInterest | None:
     """The area of interest on a grid; None where there is none.
 
     Raises:
@@ -191,4 +191,4 @@ def area_of(aoi: Path | None, grid: Grid, must_overlap: bool = True) -> AreaOfIn
     # geopandas takes half a second to load; most runs do without.
     from glnet_geo.features import AreaOfInterest
 
-    return AreaOfInterest.read(aoi, grid, must_overlap)
+    return AreaOfInterest.read(aoi, grid)

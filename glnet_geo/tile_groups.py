@@ -17,10 +17,11 @@ import shapely
 
 from glnet_geo.batch_record import SceneFacts
 from glnet_geo.grid import Grid, Window
+from glnet_geo.map_mosaic import union_grid
 from glnet_geo.union_find import find, unite
 
 _MAX_OVERLAP = 0.1  # of the smaller tile; more than that is another scene of the same place
-_LATTICE = 0.02  # pixels; corners may miss the lattice by half of it
+_PHASES = 100  # parts of a pixel; corners of one lattice differ by less than two
 _GAP = 0.5  # pixels: tiles meet without one, but for rounding
 
 Pairs = npt.NDArray[np.int64]
@@ -56,18 +57,11 @@ def group_tiles(facts: Mapping[str, SceneFacts]) -> list[Mosaic]:
 
 
 def _mosaic(names: Sequence[str], facts: Mapping[str, SceneFacts]) -> Mosaic:
-    first = facts[names[0]].grid
     if len(names) == 1:
-        return Mosaic(first, {names[0]: first.window})
-    boxes = _boxes([facts[name].grid for name in names]).astype(int)
-    left, top = boxes[:, :2].min(axis=0).tolist()
-    right, bottom = boxes[:, 2:].max(axis=0).tolist()
-    whole = first.crop(Window(top, left, bottom - top, right - left))
-    places = {
-        name: Window(y - top, x - left, y_end - y, x_end - x)
-        for name, (x, y, x_end, y_end) in zip(names, boxes.tolist(), strict=True)
-    }
-    return Mosaic(whole, places)
+        grid = facts[names[0]].grid
+        return Mosaic(grid, {names[0]: grid.window})
+    grid, windows = union_grid([facts[name].grid for name in names])
+    return Mosaic(grid, dict(zip(names, windows, strict=True)))
 
 
 def lattices(facts: Mapping[str, SceneFacts]) -> Iterator[list[str]]:
@@ -76,13 +70,24 @@ def lattices(facts: Mapping[str, SceneFacts]) -> Iterator[list[str]]:
     for name, one in facts.items():
         kinds[_kind(name, one)].append(name)
     for names in kinds.values():
-        to_pixel = ~facts[names[0]].grid.transform
-        phases: dict[Hashable, list[str]] = defaultdict(list)
-        for name in names:
-            place = facts[name].grid.transform
-            column, row = to_pixel @ (place.c, place.f)
-            phases[_phase(column), _phase(row)].append(name)
-        yield from phases.values()
+        yield from _in_phase(names, facts)
+
+
+def _in_phase(names: Sequence[str], facts: Mapping[str, SceneFacts]) -> Iterator[list[str]]:
+    """Scenes whose corners lie at the same place within a pixel, but for rounding."""
+    to_pixel = ~facts[names[0]].grid.transform
+    found: dict[tuple[int, int], list[str]] = {}
+    for name in names:
+        place = facts[name].grid.transform
+        column, row = (round(x % 1 * _PHASES) for x in to_pixel @ (place.c, place.f))
+        near = (
+            ((column + right) % _PHASES, (row + down) % _PHASES)
+            for right in (0, -1, 1)
+            for down in (0, -1, 1)
+        )
+        key = next((one for one in near if one in found), (column % _PHASES, row % _PHASES))
+        found.setdefault(key, []).append(name)
+    yield from found.values()
 
 
 def _kind(name: str, facts: SceneFacts) -> Hashable:
@@ -96,26 +101,22 @@ def _kind(name: str, facts: SceneFacts) -> Hashable:
     return (grid.crs, facts.n_bands, facts.dtype, *steps)
 
 
-def _phase(position: float) -> int:
-    """Where in a pixel a corner lies, in steps of `_LATTICE` around the whole pixels."""
-    return round((position - round(position)) / _LATTICE)
-
-
 def _groups(names: Sequence[str], facts: Mapping[str, SceneFacts]) -> Iterator[list[str]]:
     """The mosaics among the scenes of one lattice."""
     if len(names) == 1:
         yield [*names]
         return
     boxes = _boxes([facts[name].grid for name in names])
-    pairs = _meeting(boxes)
+    alone = _twins(boxes)
+    single = np.flatnonzero(~alone)
+    pairs = single[_meeting(boxes[single])]
     over = _overlaps(boxes, pairs) > _MAX_OVERLAP
     folders = {PurePosixPath(name).parent for name in names}
-    if over.any() and len(folders) > 1:
+    if (over.any() or alone.any()) and len(folders) > 1:
         # Years or flights often have a folder each.
         for folder in sorted(folders):
             yield from _groups([n for n in names if PurePosixPath(n).parent == folder], facts)
         return
-    alone = np.zeros(len(names), np.bool_)
     alone[pairs[over]] = True
     parent = np.arange(len(names), dtype=np.int32)
     for one, other in pairs[~alone[pairs].any(axis=1)].tolist():
@@ -124,6 +125,13 @@ def _groups(names: Sequence[str], facts: Mapping[str, SceneFacts]) -> Iterator[l
     for k, name in enumerate(names):
         together[int(find(parent, k))].append(name)
     yield from together.values()
+
+
+def _twins(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Which boxes are there more than once: the same place at many times makes too many pairs."""
+    _, inverse, counts = np.unique(boxes, axis=0, return_inverse=True, return_counts=True)
+    twins: npt.NDArray[np.bool_] = counts[inverse.ravel()] > 1
+    return twins
 
 
 def _boxes(grids: Sequence[Grid]) -> npt.NDArray[np.float64]:

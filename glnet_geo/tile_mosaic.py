@@ -119,13 +119,27 @@ class TileMosaic(AbstractContextManager["TileMosaic"]):
         return SceneView(source, scaled(self.grid, height, width))
 
     def sample(self, side: int) -> Pixels:
-        """Valid pixels from all over the mosaic, C x N, of at most 64 tiles."""
-        count = len(self._tiles)
-        step = max(count / _SAMPLED_TILES, 1)
-        chosen = [self._tiles[int(k * step)] for k in range(min(count, _SAMPLED_TILES))]
-        share = max(round(side / len(chosen) ** 0.5), 1)
-        readers = filter(None, map(self._reader, chosen))
-        return np.concatenate([reader.sample(share) for reader in readers], axis=1)
+        """Valid pixels of at most 64 tiles from all over the mosaic, C x N.
+
+        Raises:
+            RasterError: None of them can be read.
+        """
+        # Every so many of a list by rows could all lie in one column.
+        order = np.random.default_rng(0).permutation(len(self._tiles))[:_SAMPLED_TILES]
+        chosen = [self._tiles[k] for k in sorted(order.tolist())]
+        whole = sum(tile.place.height * tile.place.width for tile in chosen)
+        samples = []
+        for tile in chosen:
+            reader = self._reader(tile)
+            share = (tile.place.height * tile.place.width / whole) ** 0.5
+            try:
+                if reader is not None:
+                    samples.append(reader.sample(max(round(side * share), 1)))
+            except RasterError as error:
+                self._failures[tile.name] = str(error)
+        if not samples:
+            raise RasterError("; ".join(self._failures.values()))
+        return np.concatenate(samples, axis=1)
 
     def _in(self, window: Window) -> Sequence[PlacedTile]:
         top, left, bottom, right = self._bounds.T
@@ -174,6 +188,7 @@ class TileMosaic(AbstractContextManager["TileMosaic"]):
         for attempt in range(1, self._attempts + 1):
             try:
                 reader = self._open_tile(tile.path)
+                break
             except RasterError:
                 if attempt == self._attempts:
                     raise

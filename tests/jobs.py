@@ -27,6 +27,9 @@ class Noting:
     def prepare(self) -> None:
         self.note("prepared")
 
+    def discard(self) -> None:
+        self.note("discarded")
+
     def note(self, what: str) -> None:
         with open(self.notes, "a") as file:
             file.write(f"{self.number} {what} {os.getpid()} {threading.current_thread().name}\n")

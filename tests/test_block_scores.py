@@ -24,12 +24,13 @@ def layouts(draw: st.DrawFn) -> BlockLayout:
     sides = [draw(st.integers(1, 6 * extent)) for _ in range(2)]
     overlap = draw(st.integers(0, extent // 2 - 1))
     plan = plan_frames(*sides, extent, overlap, 55, (1.0, 1.0))
-    return BlockLayout.cover(plan, draw(st.integers(1, 4)), draw(st.integers(1, 4)))
+    return BlockLayout.cover(plan, draw(st.integers(1, 4)))
 
 
 def scores_of(row, column, shape):
     rng = np.random.default_rng((row, column))
-    return rng.normal(size=(CLASSES, *shape)).astype(np.float32)
+    # Few values: sums are often equal but for the order in which they are added.
+    return rng.choice(np.float32([0.1, 0.3, 0.7]), size=(CLASSES, *shape))
 
 
 def blended(plan, weights=None, first=(0, 0)):
@@ -52,7 +53,7 @@ def undivided(layout):
     return classes
 
 
-def compute(layout, block, folder, missing=()):
+def compute(layout, block, folder, basis="all"):
     axes = (layout.rows, block.row), (layout.columns, block.column)
     members = [axis.members(k) for axis, k in axes]
     weights = tuple(
@@ -64,7 +65,7 @@ def compute(layout, block, folder, missing=()):
         layout.plan(block), weights, (members[0].start, members[1].start)
     ):
         kept.add(window.within(layout.extent(block)), scores)
-    kept.save(block_path(folder, block), missing)
+    kept.save(block_path(folder, block), basis)
 
 
 @light
@@ -101,8 +102,8 @@ def test_cells_partition_an_axis(layout):
         ends = [0, *(end for _, end, _ in cells)]
         assert [start for start, _, _ in cells] == ends[:-1] and ends[-1] == axis.frames.length
         for start, end, blocks in cells:
-            reading = [k for k in range(len(axis)) if axis.extent(k)[0] < end > start]
-            reading = [k for k in reading if axis.extent(k)[1] > start]
+            extents = enumerate(axis.extents)
+            reading = [k for k, (first, stop) in extents if first < end and stop > start]
             assert [*blocks] == reading
 
 
@@ -113,20 +114,20 @@ def test_three_frames_on_a_pixel_stay_in_one_block():
     assert BlockAxis.cover(loose, 1).firsts == (0, 1, 2)
 
 
-def test_a_block_without_a_tile_is_not_whole(tmp_path):
-    layout = BlockLayout.cover(plan_frames(80, 80, 60, 10, 55, (1.0, 1.0)), 1, 1)
+def test_a_block_made_of_something_else_is_not_whole(tmp_path):
+    layout = BlockLayout.cover(plan_frames(80, 80, 60, 10, 55, (1.0, 1.0)), 1)
     block = next(iter(layout))
     path = block_path(tmp_path, block)
-    assert not is_whole(path)
-    compute(layout, block, tmp_path, ["broken"])
-    assert not is_whole(path)
+    assert not is_whole(path, "all")
+    compute(layout, block, tmp_path, "without broken")
+    assert not is_whole(path, "all")
     compute(layout, block, tmp_path)
-    assert is_whole(path)
+    assert is_whole(path, "all")
     path.write_bytes(path.read_bytes()[:100])
-    assert not is_whole(path)
+    assert not is_whole(path, "all")
 
 
 def test_a_missing_block_is_told(tmp_path):
-    layout = BlockLayout.cover(plan_frames(50, 50, 60, 10, 55), 1, 1)
+    layout = BlockLayout.cover(plan_frames(50, 50, 60, 10, 55), 1)
     with pytest.raises(BatchError, match=r"block-0-0 cannot be read.*Run the batch again"):
         BlockMosaic(layout, tmp_path).read(Window(0, 0, 5, 5))

@@ -75,6 +75,24 @@ def test_rounding_of_corners_is_no_gap():
     assert names(group_tiles({"a": facts(0, 0), "b": other})) == [["a", "b"]]
 
 
+def test_any_lattice_will_do():
+    """Rounding must not tear tiles apart, wherever in a pixel of the first their corners lie."""
+    rng = np.random.default_rng(0)
+    tiles = {"first": facts(-5000, 0)}
+    for k in range(20):
+        noise = rng.uniform(-0.002, 0.002, 2)
+        tiles[f"half{k}"] = facts(0.5 + 100 * k + noise[0], 0.125 + noise[1])
+    groups = names(group_tiles(tiles))
+    assert [len(group) for group in groups] == [1, 20]
+
+
+def test_stacks_of_dates_take_no_time():
+    tiles = {f"{k}": facts(0, 0) for k in range(20_000)}
+    started = time.perf_counter()
+    assert len(group_tiles(tiles)) == 20_000
+    assert time.perf_counter() - started < 10
+
+
 def test_rotated_and_south_up_tiles():
     for turned in (UTM @ Affine.rotation(30), Affine(0.5, 0, 0, 0, 0.5, 0)):
         tiles = {"a": facts(0, 0, place=turned), "b": facts(100, 0, place=turned)}
