@@ -8,7 +8,7 @@ help:
 	@echo "make demo       map a synthetic scene, into demo/"
 	@echo "make test       lint, types and tests, as CI runs them"
 	@echo "make test-slow  the long forms of the tests"
-	@echo "make bench      speed and memory of predict and vectorize, three quarters of an hour"
+	@echo "make bench      speed and memory of the commands, an hour"
 
 demo: $(VENV)/installed
 	$(BIN)/glnet-geo demo -o demo --overwrite
@@ -27,6 +27,8 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/vectorizing.py
+	$(BIN)/python benchmarks/listing.py
+	$(BIN)/python benchmarks/batching.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

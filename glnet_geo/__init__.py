@@ -3,13 +3,14 @@
 The layers, from the bottom up; a module imports from its own floor downwards only:
 
     grid, ground, legend, errors, outputs, runs, ... values and files, no rasters, no torch
-    tiling, metrics, models                          integers, scores, networks
+    tiling, block_layout, metrics, models            integers, scores, networks
     sieve, tracing, holes, simplifying, lattice      runs of class ids to polygons in pixels
     raster, radiometry, features, checkpoint, ...    what is read and written
     class_raster, vector_output, ...                 class rasters in, vector files out
     blending, segmenter, mapping, prediction         a scene through a model
     vectorizing                                      a class raster to polygons
     training                                         a model from scenes
+    batch_*, engines, batching                       many scenes to both, on one machine or many
     fitting, demonstration                           whole jobs of several of these
     cli                                              Click and nothing else
 
@@ -23,13 +24,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from glnet_geo.batch_report import BatchOptions, BatchReport
+    from glnet_geo.batching import batch
     from glnet_geo.checkpoint import ModelCard, load_model, read_card
     from glnet_geo.demonstration import run_demo
     from glnet_geo.errors import GlnetGeoError
     from glnet_geo.fitting import fit
     from glnet_geo.importing import import_checkpoints
     from glnet_geo.legend import LandCover, Legend
+    from glnet_geo.map_options import MapOptions
     from glnet_geo.map_summary import MapSummary
+    from glnet_geo.polygon_options import PolygonOptions
     from glnet_geo.prediction import predict
     from glnet_geo.tiling import FrameExtent
     from glnet_geo.units import Area, Length
@@ -39,16 +44,21 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Area": "units",
+    "BatchOptions": "batch_report",
+    "BatchReport": "batch_report",
     "FrameExtent": "tiling",
     "Generalisation": "vectorizing",
     "GlnetGeoError": "errors",
     "LandCover": "legend",
     "Legend": "legend",
     "Length": "units",
+    "MapOptions": "map_options",
     "MapSummary": "map_summary",
     "ModelCard": "checkpoint",
+    "PolygonOptions": "polygon_options",
     "Validity": "validity",
     "VectorSummary": "vector_summary",
+    "batch": "batching",
     "fit": "fitting",
     "import_checkpoints": "importing",
     "load_model": "checkpoint",
@@ -60,16 +70,21 @@ _HOMES = {
 
 __all__ = [
     "Area",
+    "BatchOptions",
+    "BatchReport",
     "FrameExtent",
     "Generalisation",
     "GlnetGeoError",
     "LandCover",
     "Legend",
     "Length",
+    "MapOptions",
     "MapSummary",
     "ModelCard",
+    "PolygonOptions",
     "Validity",
     "VectorSummary",
+    "batch",
     "fit",
     "import_checkpoints",
     "load_model",
