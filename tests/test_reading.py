@@ -851,7 +851,7 @@ class TestRemote:
         with gdal_environment(64):
             options = rasterio.env.getenv()
             assert options["GDAL_CACHEMAX"] == 64
-            assert options["GDAL_DISABLE_READDIR_ON_OPEN"] == "FALSE"
+            assert options["GDAL_DISABLE_READDIR_ON_OPEN"] == "TRUE"
         with gdal_environment(remote=True):
             options = rasterio.env.getenv()
             assert options["GDAL_DISABLE_READDIR_ON_OPEN"] == "EMPTY_DIR"
