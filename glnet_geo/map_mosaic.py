@@ -19,7 +19,8 @@ from glnet_geo.mosaic import dataset_element
 from glnet_geo.sidecar import describe_classes
 
 _BLOCK = 512  # pixels on a side of a tile of a class map
-_TOLERANCE = 0.005  # pixels by which corners of one lattice may differ
+# Pixels by which corners may miss the lattice: tiles of one are within 0.02, sizes are rounded.
+_TOLERANCE = 0.021
 _MAX_SIDE = 2**31 - 1  # that GDAL counts to
 
 
@@ -68,7 +69,7 @@ def maps_xml(
 def union_grid(grids: Sequence[Grid]) -> tuple[Grid, list[Window]]:
     """The smallest grid that holds grids of one lattice, and where each of them lies in it.
 
-    The first grid's transform is the lattice's. Corners may be off by half a hundredth of a pixel.
+    The first grid's transform is the lattice's. Corners may be off by two hundredths of a pixel.
 
     Args:
         grids: At least one.
