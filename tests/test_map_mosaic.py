@@ -18,7 +18,7 @@ from rasterio.enums import ColorInterp
 from glnet_geo.class_raster import ClassRaster
 from glnet_geo.grid import Grid, Window
 from glnet_geo.legend import NODATA
-from glnet_geo.map_mosaic import PlacedMap, maps_xml, union_grid
+from glnet_geo.map_mosaic import PlacedMap, maps_xml, overlaps, union_grid
 from glnet_geo.raster_output import class_map
 from glnet_geo.vectorizing import vectorize
 from tests.class_maps import NAMED, check_exact, patches, read_polygons
@@ -138,6 +138,17 @@ def test_only_maps_that_overlap_are_read_the_slow_way(
     found = [one.findtext("SourceFilename") for one in root.iter("ComplexSource")]
     assert found == [f"{k}.tif" for k in complex_ones]
     assert len(list(root.iter("SimpleSource"))) == len(windows) - len(complex_ones)
+
+
+def test_overlaps_are_found_whatever_the_order() -> None:
+    generator = np.random.default_rng(0)
+    windows = [
+        Window(*generator.integers(1, 40, 2), *generator.integers(1, 9, 2)) for _ in "x" * 99
+    ]
+    found = {tuple(sorted(pair)) for pair in overlaps(windows).tolist()}
+    pairs = [(j, k) for k in range(99) for j in range(k)]
+    assert found == {(j, k) for j, k in pairs if windows[j].intersection(windows[k])}
+    assert overlaps(QUARTERS).shape == (0, 2)
 
 
 def test_what_no_map_covers_is_nodata(tmp_path: Path) -> None:
