@@ -7,7 +7,7 @@ import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path, PurePosixPath
 
@@ -25,13 +25,15 @@ from glnet_geo.results_table import write_table
 from glnet_geo.stac_catalog import write_catalog
 from glnet_geo.stac_fields import ModelFacts
 from glnet_geo.tile_groups import Mosaic, group_tiles, lattices
+from glnet_geo.vector_output import can_hold_layers, is_marked, put_in_place
 
 TABLE = "scenes.csv"
 _JOINED = "landcover"
 _VRT_NAME = re.compile(rf"{_JOINED}(-[0-9]+)?\.vrt")
 _OUR_TAG = b'<MDI key="TIFFTAG_SOFTWARE">glnet-geo '  # the first one of `model_tags`
 _HEAD = 1 << 16  # bytes of a virtual raster, its tags among them
-_MOST_LATTICES = 50  # whose polygons go into one file, a layer each
+_MOST_LAYERS = 50  # of merged polygons
+_MARK = "batch", "merged"  # in their metadata
 
 _log = logging.getLogger(__name__)
 
@@ -106,7 +108,8 @@ def write_results(
         _remove_others(folder, rasters)
         merged = []
         if options.merge and options.polygons is not None:
-            merged = _merge_polygons(folder, joined, options.polygons)
+            _warn_of_placeless(len(maps) - sum(len(sheet.places) for sheet in sheets))
+            merged = _merge_polygons(folder, work, joined, options.polygons, options.overwrite)
     return (table, catalog, *rasters, *merged)
 
 
@@ -248,31 +251,54 @@ def _remove_others(folder: Path, rasters: Sequence[Path]) -> None:
             path.unlink()
 
 
-def _merge_polygons(folder: Path, rasters: Sequence[Path], polygons: PolygonOptions) -> list[Path]:
-    """Polygons of all maps in one file, a layer a grid."""
-    if len(rasters) > _MOST_LATTICES:
-        raise BatchError(
-            f"The maps lie on {len(rasters)} grids, too many to merge their polygons. Leave "
-            "--merge out: every map has its own then."
-        )
+def _warn_of_placeless(n_maps: int) -> None:
+    if n_maps:
+        _log.warning("%d maps have no place on the ground (no CRS) and no merged polygons.", n_maps)
+
+
+def _merge_polygons(
+    folder: Path, work: Path, rasters: Sequence[Path], polygons: PolygonOptions, overwrite: bool
+) -> list[Path]:
+    """Polygons of all maps in one file, a layer a raster.
+
+    Raises:
+        GlnetGeoError: They do not fit into one, somebody else's has its name, or see `vectorize`.
+    """
     if not rasters:
         return []
     output = folder / f"{_JOINED}{polygons.suffix}"
-    unfinished = work_path(folder) / output.name
+    _check_layers(output, len(rasters))
+    if output.exists() and not (overwrite or is_marked(output, *_MARK)):
+        raise OutputError(_foreign(output))
+    unfinished = work / output.name
     for k, raster in enumerate(rasters, 1):
-        layer = polygons.layer if k == 1 else f"{polygons.layer}_{k}"
-        polygons.make(raster, unfinished, layer=layer, append=k > 1)
-    return [_moved(one, folder) for one in _files_of(unfinished)]
+        polygons.make(
+            raster,
+            unfinished,
+            layer_suffix="" if k == 1 else f"_{k}",
+            metadata=dict([_MARK]),
+            append=k > 1,
+            overwrite=False,
+        )
+    beside = sorted(one for one in work.glob(f"{_JOINED}.*") if one != unfinished)
+    files = {one: folder / one.name for one in (*beside, unfinished)}
+    put_in_place(files, output)
+    return [*files.values()]
 
 
-def _files_of(path: Path) -> list[Path]:
-    """A vector file and what lies beside it, itself last."""
-    beside = [one for one in path.parent.glob(f"{path.stem}.*") if one != path]
-    return [*sorted(one for one in beside if one.suffix != ".vrt"), path]
+def _check_layers(output: Path, n_rasters: int) -> None:
+    """Refuses more than a file holds.
 
-
-def _moved(unfinished: Path, folder: Path) -> Path:
-    place = folder / unfinished.name
-    with suppress(FileNotFoundError):
-        publish(unfinished, place)
-    return place
+    Raises:
+        BatchError: It is more.
+    """
+    if n_rasters > _MOST_LAYERS:
+        raise BatchError(
+            f"The maps make {n_rasters} rasters, too many to merge their polygons. Leave --merge "
+            "out: every map has polygons of its own then."
+        )
+    if n_rasters > 1 and not can_hold_layers(output):
+        raise BatchError(
+            f"The maps make {n_rasters} rasters, and {output.name} holds the polygons of one only. "
+            "Merge into a GeoPackage (--vector-format gpkg), or leave --merge out."
+        )

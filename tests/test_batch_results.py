@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyogrio
 import pytest
 import rasterio
 from affine import Affine
@@ -16,8 +19,9 @@ from affine import Affine
 from glnet_geo.batch_record import SceneFacts, SceneRecord, State
 from glnet_geo.batch_report import BatchOptions
 from glnet_geo.batch_results import write_results
-from glnet_geo.errors import OutputError
+from glnet_geo.errors import BatchError, OutputError
 from glnet_geo.grid import Grid
+from glnet_geo.polygon_options import PolygonOptions
 from glnet_geo.raster_output import write_map
 from tests.class_maps import NAMED
 from tests.models import small_card
@@ -157,3 +161,111 @@ def test_a_raster_of_somebody_else_stays(out: Path) -> None:
     assert len((out / "scenes.csv").read_text().splitlines()) == 3
     assert (out / "stac" / "collection.json").exists()
     assert results(out, records, overwrite=True) == ["landcover.vrt"]
+
+
+def layers(path: Path) -> dict[str, int]:
+    """Pixels that the polygons of each layer cover."""
+    names = [name for name, _ in pyogrio.list_layers(path) if name != "layer_styles"]
+    return {name: round(pyogrio.read_dataframe(path, layer=name).area.sum() * 4) for name in names}
+
+
+def merged(folder: Path, records: list[SceneRecord], overwrite: bool = False, **how: Any) -> Any:
+    return results(folder, records, merge=True, polygons=PolygonOptions(**how), overwrite=overwrite)
+
+
+YEARS = {"1/a": (0.0, 0.0), "1/b": (20.0, 0.0), "2/a": (0.0, 0.0), "2/b": (20.0, 0.0)}
+ALL = 2 * SIDE**2
+
+
+def test_merged_polygons_hold_both_years(out: Path) -> None:
+    records = mapped(out, YEARS, {"1/b": 4})
+    assert merged(out, records)[2:] == ["landcover.gpkg"]
+    assert layers(out / "landcover.gpkg") == {"landcover": ALL, "landcover_2": ALL}
+    assert merged(out, records[:2])[1:] == ["landcover.gpkg"]
+    assert layers(out / "landcover.gpkg") == {"landcover": ALL}
+
+
+def test_layers_of_classes_hold_both_years(out: Path) -> None:
+    records = mapped(out, YEARS, {"1/b": 4})
+    merged(out, records, layer_per_class=True)
+    half = ALL // 2
+    expected = {"bare land": half, "Wald & Wiese": half, "bare land_2": ALL}
+    assert layers(out / "landcover.gpkg") == expected
+
+
+@pytest.mark.parametrize("suffix", [".fgb", ".shp", ".geojson", ".geojsonl", ".parquet"])
+def test_other_formats_hold_one_raster(out: Path, suffix: str) -> None:
+    records = mapped(out, YEARS)
+    with pytest.raises(BatchError, match="Merge into a GeoPackage"):
+        merged(out, records, suffix=suffix)
+    assert (out / "landcover-2.vrt").exists() and not (out / f"landcover{suffix}").exists()
+    for _ in range(2):
+        assert merged(out, records[:2], suffix=suffix)[-1] == f"landcover{suffix}"
+    (out / f"landcover{suffix}").with_suffix(".dbf").write_text("mine")
+    (out / f"landcover{suffix}").write_text("mine")
+    with pytest.raises(OutputError, match="no batch has written"):
+        merged(out, records[:2], suffix=suffix)
+
+
+def test_too_many_rasters_are_refused(out: Path) -> None:
+    records = mapped(out, {f"{k}": (0.0, 0.0) for k in range(51)})
+    with pytest.raises(BatchError, match="51 rasters, too many"):
+        merged(out, records)
+
+
+def test_what_an_interrupted_merge_left_is_in_nobodys_way(out: Path) -> None:
+    records = mapped(out, YEARS)
+    (out / ".batch" / "results").mkdir(parents=True)
+    (out / ".batch" / "results" / "landcover.gpkg").write_text("half of it")
+    merged(out, records)
+    assert layers(out / "landcover.gpkg") == {"landcover": ALL, "landcover_2": ALL}
+
+
+def test_nothing_stays_beside_a_database_that_is_replaced(out: Path) -> None:
+    records = mapped(out, YEARS)[:2]
+    merged(out, records)
+    with closing(sqlite3.connect(out / "landcover.gpkg")) as viewer:
+        viewer.execute("PRAGMA journal_mode = WAL")
+        viewer.execute("DELETE FROM landcover WHERE 0")
+        viewer.execute("UPDATE layer_styles SET owner = 'me'")
+        viewer.commit()
+        assert (out / "landcover.gpkg-wal").stat().st_size
+        merged(out, records)
+        assert not (out / "landcover.gpkg-wal").exists()
+    assert layers(out / "landcover.gpkg") == {"landcover": ALL}
+
+
+def test_nothing_stays_beside_a_shapefile_that_is_replaced(out: Path) -> None:
+    records = mapped(out, YEARS)[:2]
+    merged(out, records, suffix=".shp")
+    for leftover in (".qix", ".sbn"):
+        (out / f"landcover{leftover}").write_text("old")
+    merged(out, records, suffix=".shp")
+    assert not [*out.glob("landcover.qix"), *out.glob("landcover.sbn")]
+
+
+def test_maps_without_a_place_are_counted(out: Path, caplog: pytest.LogCaptureFixture) -> None:
+    records = mapped(out, {"a": (0.0, 0.0), "b": None, "c": None})
+    assert merged(out, records) == ["landcover.gpkg"]
+    assert caplog.messages == [
+        "2 maps have no place on the ground (no CRS) and no merged polygons."
+    ]
+    assert layers(out / "landcover.gpkg") == {"landcover": SIDE**2}
+    assert merged(out, records[1:]) == []
+
+
+def test_polygons_of_somebody_else_stay(out: Path) -> None:
+    records = mapped(out, {"a": (0.0, 0.0)})
+    mine = out / "landcover.gpkg"
+    PolygonOptions(layer="mine").make(out / "a.tif", mine)
+    with pytest.raises(OutputError, match="no batch has written"):
+        merged(out, records)
+    merged(out, records, overwrite=True)
+    # A layer that was added is somebody else's, too.
+    PolygonOptions(layer="mine").make(out / "a.tif", mine, append=True)
+    with pytest.raises(OutputError, match="no batch has written"):
+        merged(out, records)
+    assert set(layers(mine)) == {"landcover", "mine"}
+    mine.write_text("no database")
+    with pytest.raises(OutputError, match="no batch has written"):
+        merged(out, records)
