@@ -19,7 +19,8 @@ from glnet_geo.mosaic import dataset_element
 from glnet_geo.sidecar import describe_classes
 
 _BLOCK = 512  # pixels on a side of a tile of a class map
-_TOLERANCE = 0.02  # pixels by which corners of one lattice may differ
+# Pixels by which corners may miss the lattice: tiles of one are within 0.03, sizes are rounded.
+_TOLERANCE = 0.031
 _MAX_SIDE = 2**31 - 1  # that GDAL counts to
 
 
@@ -60,15 +61,17 @@ def maps_xml(
     band = ET.SubElement(root, "VRTRasterBand", kind)
     describe_classes(band, legend)
     ET.SubElement(band, "NoDataValue").text = str(NODATA)
-    for one, is_overlapped in zip(maps, _overlapped([one.window for one in maps]), strict=True):
-        _add_map(band, one, is_overlapped)
+    is_overlapped = np.zeros(len(maps), np.bool_)
+    is_overlapped[overlaps([one.window for one in maps])] = True
+    for one, needs_nodata in zip(maps, is_overlapped.tolist(), strict=True):
+        _add_map(band, one, needs_nodata)
     return ET.tostring(root, encoding="unicode").encode()
 
 
 def union_grid(grids: Sequence[Grid]) -> tuple[Grid, list[Window]]:
     """The smallest grid that holds grids of one lattice, and where each of them lies in it.
 
-    The first grid's transform is the lattice's. Corners may be off by half a hundredth of a pixel.
+    The first grid's transform is the lattice's. Corners may be off by two hundredths of a pixel.
 
     Args:
         grids: At least one.
@@ -91,6 +94,21 @@ def union_grid(grids: Sequence[Grid]) -> tuple[Grid, list[Window]]:
     whole = Window(top, left, height, width)
     union = replace(first.crop(whole), pixel_area_m2=_mean_area(grids))
     return union, [one.relative_to(whole) for one in windows]
+
+
+def overlaps(windows: Sequence[Window]) -> npt.NDArray[np.int64]:
+    """Which windows have a pixel in common: pairs of indices, N x 2."""
+    boxes = np.array([(w.top, w.left, w.bottom, w.right) for w in windows], np.int64).reshape(-1, 4)
+    order = np.argsort(boxes[:, 0], kind="stable")
+    top, left, bottom, right = boxes[order].T
+    pairs = [np.empty((0, 2), np.int64)]
+    # Those that begin before this one ends: in a mosaic a row of tiles, not all of them.
+    for k, stop in enumerate(np.searchsorted(top, bottom)):
+        others = slice(k + 1, stop)
+        hits = np.flatnonzero((left[others] < right[k]) & (right[others] > left[k]))
+        if len(hits):
+            pairs.append(np.column_stack([np.full_like(hits, k), hits + k + 1]))
+    return order[np.concatenate(pairs)]
 
 
 def _window_on(lattice: Grid, grid: Grid) -> Window:
@@ -117,24 +135,6 @@ def _mean_area(grids: Sequence[Grid]) -> float | None:
     if min(areas) == max(areas):  # a mean would round it
         return areas[0]
     return float(np.average(areas, weights=[grid.height * grid.width for grid in grids]))
-
-
-def _overlapped(windows: Sequence[Window]) -> npt.NDArray[np.bool_]:
-    """Which windows have a pixel in common with another one."""
-    boxes = np.array([(w.top, w.left, w.bottom, w.right) for w in windows], np.int64).reshape(-1, 4)
-    order = np.argsort(boxes[:, 0], kind="stable")
-    top, left, bottom, right = boxes[order].T
-    is_overlapped = np.zeros(len(boxes), np.bool_)
-    # Those that begin before this one ends: in a mosaic a row of tiles, not all of them.
-    stops = np.searchsorted(top, bottom)
-    for k, stop in enumerate(stops):
-        others = slice(k + 1, stop)
-        hits = (left[others] < right[k]) & (right[others] > left[k])
-        is_overlapped[others] |= hits
-        is_overlapped[k] |= hits.any()
-    result = np.empty_like(is_overlapped)
-    result[order] = is_overlapped
-    return result
 
 
 def _block_size(grid: Grid) -> dict[str, str]:

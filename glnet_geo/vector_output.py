@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyogrio
-from pyogrio.errors import CRSError
+from pyogrio.errors import CRSError, DataLayerError, DataSourceError
 
 from glnet_geo.arrow_stream import Blobs, Column, Field
 from glnet_geo.class_table import MapClass
@@ -46,6 +46,8 @@ from glnet_geo.vector_layer import (
 
 CLASS_ID, CLASS = "class_id", "class"
 """Names of the fields with a polygon's class, which layers and styles go by."""
+
+_END = 1 << 16  # bytes of a file in which its fields are named
 
 _log = logging.getLogger(__name__)
 
@@ -169,22 +171,7 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
             if os.name == "nt":
                 # Windows replaces no file that is open.
                 self._lock.close()
-            remove_leftovers(self._output, [*self._files.values()])
-            self._remove_style()
-            for finished, place in self._files.items():
-                # Without its -wal a file that is written to gets a new one, for the new file.
-                publish(finished, place, partial(self._remove_journals, place))
-
-    def _remove_style(self) -> None:
-        """That of the file which is replaced, if the new one has none."""
-        style = style_path(self._output)
-        is_beside = self._driver != GEOPACKAGE and self._output.exists()
-        if is_beside and style not in self._files.values():
-            style.unlink(missing_ok=True)
-
-    def _remove_journals(self, place: Path) -> None:
-        if self._driver == GEOPACKAGE:
-            remove_journals(place)
+            put_in_place(self._files, self._output)
 
     def _check_request(self, append: bool) -> None:
         if self._driver == GEOPACKAGE:
@@ -238,6 +225,60 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
         style = self._folder / "style.qml"
         style.write_text(qml, "utf-8")
         return {style: place}
+
+
+def put_in_place(files: Mapping[Path, Path], output: Path) -> None:
+    """Puts a finished vector file in place of an earlier one, of which nothing stays beside it.
+
+    Args:
+        files: Where each file belongs, in the order in which they go there.
+        output: The one that is opened.
+
+    Raises:
+        OutputError: Another program has it open.
+    """
+    is_database = format_of(output) == GEOPACKAGE
+    remove_leftovers(output, [*files.values()])
+    style = style_path(output)
+    if not is_database and output.exists() and style not in files.values():
+        style.unlink(missing_ok=True)
+    for finished, place in files.items():
+        # Without its -wal a file that is written to gets a new one, for the new file.
+        publish(finished, place, partial(remove_journals, place) if is_database else lambda: None)
+
+
+def can_hold_layers(output: Path) -> bool:
+    """Whether the format of an output has layers, by its extension.
+
+    Raises:
+        OutputError: The extension is unknown.
+    """
+    return format_of(output) == GEOPACKAGE
+
+
+def is_marked(path: Path, key: str, value: str) -> bool:
+    """Whether all layers of a vector file were written with an entry of metadata.
+
+    Formats that do not keep it are taken by their fields.
+    """
+    if format_of(path) != GEOPACKAGE:
+        return _has_class_ids(path.with_suffix(".dbf") if path.suffix == ".shp" else path)
+    configure_gdal()
+    try:
+        layers = [name for name, _ in pyogrio.list_layers(path) if name != "layer_styles"]
+        found = [pyogrio.read_info(path, layer=layer)["layer_metadata"] for layer in layers]
+    except (DataSourceError, DataLayerError):
+        return False
+    return bool(found) and all((one or {}).get(key) == value for one in found)
+
+
+def _has_class_ids(path: Path) -> bool:
+    """Whether a file names the field, which all formats do at one of their ends."""
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        head = file.read(_END)
+        file.seek(max(len(head), path.stat().st_size - _END))
+        return CLASS_ID.encode() in head + file.read()
+    return False
 
 
 def _column(field: Field, values: npt.NDArray[Any]) -> Column:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -82,6 +83,8 @@ def vectorize(
     dissolve: bool = False,
     layer: str = DEFAULT_LAYER,
     layer_per_class: bool = False,
+    layer_suffix: str = "",
+    metadata: Mapping[str, str] = MappingProxyType({}),
     append: bool = False,
     overwrite: bool = False,
     report: Callable[[int, int], None] = lambda done, total: None,
@@ -105,6 +108,8 @@ def vectorize(
         dissolve: Whether to make one multipolygon of each class, which all have to fit in memory.
         layer: Name of the layer.
         layer_per_class: Whether to make a layer of each class instead, with its name.
+        layer_suffix: What follows the names of all layers, so that they differ from others'.
+        metadata: More for the layers to say of themselves.
         append: Whether a GeoPackage keeps the layers that it has.
         overwrite: Whether an existing output, or with `append` an existing layer, may be replaced.
         report: Told the rows done and all rows.
@@ -124,7 +129,8 @@ def vectorize(
         check_not_input(output, reader.files)
         ground = ground_of(reader.grid)
         chosen = _Choice.of(reader.classes, classes, exclude)
-        layers = _class_layers(reader, chosen) if layer_per_class else {layer: None}
+        named = _class_layers(reader, chosen) if layer_per_class else {layer: None}
+        layers = {f"{name}{layer_suffix}": one for name, one in named.items()}
         # Ends the reading ahead before the rasters are closed, also after an error.
         traced = stack.enter_context(
             closing(_trace(reader, measured, ground, generalisation, report))
@@ -148,7 +154,7 @@ def vectorize(
                 list(layers),
                 table.fields,
                 reader.grid.crs if reader.grid.is_georeferenced else None,
-                _metadata(reader, ground, generalisation, chosen),
+                {**_metadata(reader, ground, generalisation, chosen), **metadata},
                 is_multi=is_multi,
                 append=append,
                 overwrite=overwrite,
