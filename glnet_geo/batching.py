@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -58,7 +58,6 @@ def batch(
     Raises:
         GlnetGeoError: The batch cannot begin or go on. Scenes that fail are told in the report.
     """
-    started = time.monotonic()
     started = time.monotonic()
     request = BatchRequest.of(inputs, folder, maps, options)
     folder = request.folder
@@ -173,14 +172,14 @@ def _make_folder(folder: Path) -> None:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Keeps a second run out of a folder while the block lasts."""
-    try:
-        lock = run_lock(folder / ".batch.lock")
-        with lock as is_alone:
-            if not is_alone:
-                raise BatchError(
-                    f"{folder} is being written by another batch. Wait for it, or choose another "
-                    "folder."
-                )
-            yield
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror}.") from error
+    with ExitStack() as stack:
+        try:
+            is_alone = stack.enter_context(run_lock(folder / ".batch.lock"))
+        except OSError as error:
+            raise OutputError(f"{folder} cannot be written: {error.strerror}.") from error
+        if not is_alone:
+            raise BatchError(
+                f"{folder} is being written by another batch. Wait for it, or choose another "
+                "folder."
+            )
+        yield
