@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,12 +173,18 @@ def _engine(workers: int | None, scheduler: str | None) -> Callable[[Sequence[Pa
 
 def _list(report: BatchReport, as_json: bool) -> None:
     if as_json:
-        table = {one.name: one.name in report.to_do for one in report.records}
-        click.echo(json.dumps({"folder": str(report.folder), "to_do": table}, ensure_ascii=False))
+        table = {"folder": str(report.folder), "work": report.work}
+        click.echo(json.dumps(table, ensure_ascii=False))
         return
+    width = max(map(len, report.work.values()), default=0)
     for record in report.records:
-        click.echo(f"{'map ' if record.name in report.to_do else 'done'}  {record.scene}")
-    click.echo(f"{len(report.to_do)} of {len(report.records)} scenes would be mapped", err=True)
+        click.echo(f"{report.work[record.name]:<{width}}  {record.scene}")
+    counts = Counter(map(str, report.work.values()))
+    listed = ", ".join(f"{count} {work}" for work, count in sorted(counts.items()))
+    click.echo(f"{len(report.records)} scenes: {listed}", err=True)
+    if counts["blocked"]:
+        hint = "Files that no batch has written are in the way. --overwrite replaces them."
+        click.echo(hint, err=True)
 
 
 def _describe(report: BatchReport) -> Iterator[str]:

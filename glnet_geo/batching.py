@@ -11,10 +11,10 @@ from pathlib import Path
 
 from glnet_geo.batch_events import BatchEvents, Tally
 from glnet_geo.batch_jobs import PolygonJob
-from glnet_geo.batch_ledger import Ledger, Work
+from glnet_geo.batch_ledger import Ledger
 from glnet_geo.batch_plan import BLOCK_FRAMES, MosaicPlan, Planner
 from glnet_geo.batch_record import State
-from glnet_geo.batch_report import BatchOptions, BatchReport
+from glnet_geo.batch_report import BatchOptions, BatchReport, Work
 from glnet_geo.batch_request import BatchRequest
 from glnet_geo.batch_results import check_free, remove_work, work_path, write_results
 from glnet_geo.batch_run import BatchRun, Limits
@@ -66,9 +66,9 @@ def batch(
         if not manifest.records and not options.overwrite:
             check_free(folder)
         ledger = request.ledger(manifest)
-        to_do = frozenset(ledger.names(Work.MAP, Work.POLYGONS))
-        described = ""
-        if to_do:
+        work, described = dict(ledger.work), ""
+        ledger.settle()
+        if any(one is not Work.NOTHING for one in work.values()):
             with _explained(), start_engine(request.shared) as engine:
                 described = engine.describe()
                 _work(request, ledger, manifest, engine, events)
@@ -76,7 +76,7 @@ def batch(
         manifest.save()
         products = write_results(folder, ledger.records, request.card, request.model_file, options)
         report = BatchReport(
-            folder, ledger.records, to_do, products, time.monotonic() - started, described
+            folder, ledger.records, work, products, time.monotonic() - started, described
         )
         if not report.in_state(State.PENDING):
             remove_work(folder)
@@ -93,8 +93,7 @@ def plan_batch(
     """
     request = BatchRequest.of(inputs, folder, maps, options)
     ledger = request.ledger(Manifest(request.folder, ""))
-    to_do = frozenset(ledger.names(Work.MAP, Work.POLYGONS))
-    return BatchReport(request.folder, ledger.records, to_do)
+    return BatchReport(request.folder, ledger.records, ledger.work)
 
 
 def _work(
@@ -102,7 +101,7 @@ def _work(
 ) -> None:
     """Does what is to be done, until all is or the first failure if so wished."""
     options, tally = request.options, Tally(manifest, events)
-    to_do = len(ledger.names(Work.MAP, Work.POLYGONS))
+    to_do = len(ledger.names(Work.MAP, Work.POLYGONS, Work.BLOCKED))
     events.begun(to_do, len(request.scenes) - to_do, engine.describe())
     ledger.enter(tally)
     chores = [
@@ -111,11 +110,12 @@ def _work(
         if request.polygons is not None
     ]
     run = BatchRun(
-        _plans(request, ledger, manifest, tally, engine.slots, events),
+        _plans(request, ledger, tally, engine.slots, events),
         chores,
         engine,
         manifest,
         tally,
+        ledger,
         request.folder,
         request.polygons,
         Limits(options.retries, options.fail_fast),
@@ -127,7 +127,6 @@ def _work(
 def _plans(
     request: BatchRequest,
     ledger: Ledger,
-    manifest: Manifest,
     tally: Tally,
     slots: int,
     events: BatchEvents,
@@ -139,14 +138,14 @@ def _plans(
     side, paths = BLOCK_FRAMES, ledger.paths
     if request.options.neighbours:
         mosaics = [*mosaics]
-        facts = {record.name: record.facts for record in ledger.records}
-        side = planner.side_for(mosaics, facts, slots)
+        side = planner.side_for(mosaics, ledger.facts, slots)
     for mosaic in mosaics:
         wanted = frozenset(name for name in mosaic.places if ledger.work[name] is Work.MAP)
         if not wanted:
             continue
         try:
-            yield planner.plan(mosaic, manifest.records, paths, wanted, side)
+            records = {name: ledger.fresh(name) for name in mosaic.places}
+            yield planner.plan(mosaic, records, paths, wanted, side)
         except GlnetGeoError as error:
             for name in sorted(wanted):
                 ledger.give_up(name, str(error), tally)
