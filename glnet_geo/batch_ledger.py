@@ -18,6 +18,7 @@ from glnet_geo.scene_inputs import SceneInput
 from glnet_geo.tile_groups import Mosaic, group_tiles
 
 _POLYGONS = "polygons"  # the part of the settings that maps don't depend on
+_MODEL = "model_sha256"
 
 
 class Ledger:
@@ -77,6 +78,31 @@ class Ledger:
             attempts=self._manifest.records[name].attempts,
             acquired=scene.acquired,
         )
+
+    def described(self) -> tuple[SceneRecord, ...]:
+        """The scenes for the table and the catalog: this batch's, and others that have a map here.
+
+        Whose map is there counts as done, whatever has failed or not begun since. Maps of other
+        models have other classes, and are left out.
+        """
+        others = (
+            record for name, record in self._manifest.records.items() if name not in self.work
+        )
+        ours = tuple(
+            replace(record, state=State.DONE) if self._has_map(record) else record
+            for record in self.records
+        )
+        return (*ours, *(replace(one, state=State.DONE) for one in others if self._has_map(one)))
+
+    def forget_others(self) -> None:
+        """Forgets scenes that are not of this batch and have no map here."""
+        records = self._manifest.records
+        kept = {
+            name
+            for name, record in records.items()
+            if record.settings and (self._folder / f"{name}.tif").is_file()
+        }
+        self._manifest.keep_only(kept | self.work.keys())
 
     def names(self, *work: Work) -> list[str]:
         """The scenes for which one of these is to be done."""
@@ -189,6 +215,15 @@ class Ledger:
             and all((self._folder / output).is_file() for output in record.outputs)
         )
         return Work.NOTHING if has_polygons else Work.POLYGONS
+
+    def _has_map(self, record: SceneRecord) -> bool:
+        """Whether a scene has a map of this model."""
+        before = self._manifest.settings.get(record.settings, {})
+        return (
+            bool(record.outputs)
+            and before.get(_MODEL) == self._settings[_MODEL]
+            and (self._folder / record.outputs[0]).is_file()
+        )
 
     def _foreign_files(self, name: str) -> list[Path]:
         """Files that no batch has written where the map of a scene, or its polygons, shall be."""

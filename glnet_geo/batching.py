@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from glnet_geo.batch_events import BatchEvents, Tally
 from glnet_geo.batch_jobs import PolygonJob
@@ -18,6 +21,7 @@ from glnet_geo.batch_report import BatchOptions, BatchReport, Work
 from glnet_geo.batch_request import BatchRequest
 from glnet_geo.batch_results import check_free, remove_work, work_path, write_results
 from glnet_geo.batch_run import BatchRun, Limits
+from glnet_geo.checkpoint import model_hash
 from glnet_geo.engines import Engine, InProcessEngine
 from glnet_geo.errors import BatchError, GlnetGeoError, OutputError
 from glnet_geo.manifest import Manifest
@@ -72,15 +76,33 @@ def batch(
             with _explained(), start_engine(request.shared) as engine:
                 described = engine.describe()
                 _work(request, ledger, manifest, engine, events)
-        manifest.keep_only(ledger.work.keys())
-        manifest.save()
-        products = write_results(folder, ledger.records, request.card, request.model_file, options)
+        ledger.forget_others()
+        products = _products(request, ledger, manifest)
         report = BatchReport(
             folder, ledger.records, work, products, time.monotonic() - started, described
         )
         if not report.in_state(State.PENDING):
             remove_work(folder)
     return report
+
+
+def _products(request: BatchRequest, ledger: Ledger, manifest: Manifest) -> tuple[Path, ...]:
+    """Writes what describes and joins the maps, unless it is there and nothing has changed."""
+    folder, options, records = request.folder, request.options, ledger.described()
+    polygons = options.polygons.to_dict() if options.merge and options.polygons else None
+    what: list[Any] = [version("glnet-geo"), model_hash(request.model_file), polygons]
+    text = json.dumps([*what, *({"name": one.name, **one.to_dict()} for one in records)])
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    before = [folder / name for name in manifest.products.get("files", ())]
+    if manifest.products.get("of") == digest and all(path.is_file() for path in before):
+        return tuple(before)
+    manifest.products = {}
+    manifest.save()
+    products = write_results(folder, records, request.card, request.model_file, options)
+    files = [path.relative_to(folder).as_posix() for path in products]
+    manifest.products = {"of": digest, "files": files}
+    manifest.save()
+    return products
 
 
 def plan_batch(

@@ -181,3 +181,36 @@ def test_the_first_failure_leaves_nothing_running(out, run):
     assert report.exit_code == 1
     assert states(out) == {"a": "failed", "b": "pending", "c": "pending"}
     assert run().exit_code == 0
+
+
+def test_a_run_on_some_scenes_keeps_the_others(out, scenes, run):
+    run()
+    table = (out / "scenes.csv").read_text()
+    report = run("a.tif")
+    assert [one.name for one in report.records] == ["a"] and report.exit_code == 0
+    assert (out / "scenes.csv").read_text() == table
+    engine = Engine()
+    assert run(engine=engine).exit_code == 0 and engine.labels == []
+    (out / "c.tif").unlink()
+    run("a.tif")
+    assert known(out).keys() == {"a", "b"} and "c.tif" not in (out / "scenes.csv").read_text()
+
+
+def test_products_are_written_again_only_for_a_reason(out, run):
+    def times():
+        return {name: (out / name).stat().st_mtime_ns for name in ("scenes.csv", "landcover.gpkg")}
+
+    merged = {"polygons": POLYGONS, "merge": True}
+    products = run(**merged).products
+    before = times()
+    assert run(**merged).products == products and times() == before
+    assert run().exit_code == 0 and times()["scenes.csv"] != before["scenes.csv"]
+    (out / "scenes.csv").unlink()
+    run()
+    assert (out / "scenes.csv").exists()
+
+
+def test_what_a_damaged_manifest_advises_works(out, run):
+    run()
+    (out / "manifest.json").unlink()
+    assert run(overwrite=True).exit_code == 0
