@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import deque
 from pathlib import Path
 
@@ -214,3 +215,47 @@ def test_what_a_damaged_manifest_advises_works(out, run):
     run()
     (out / "manifest.json").unlink()
     assert run(overwrite=True).exit_code == 0
+
+
+def test_quiet_runs_tell_failures(cli, tmp_path, scenes, model_file):
+    (scenes / "b.tif").write_text("no raster")
+    words = ("batch", scenes, "-o", tmp_path / "out", "--model", model_file, "-q")
+    result = cli(*words)
+    assert result.code == 1 and result.err.splitlines()[0] == "Failed:"
+    assert len(result.err.splitlines()) == 2
+    (line,) = cli(*words, "--json-log").err.splitlines()
+    assert json.loads(line)["name"] == "b"
+
+
+def test_a_dry_run_says_what_would_be_done(cli, tmp_path, scenes, model_file):
+    words = ("batch", scenes, "-o", tmp_path / "out", "--model", model_file)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.tif").write_text("mine")
+    cli(*words)
+    result = cli(*words, "--dry-run", "--vectorize")
+    kinds = [line.split()[0] for line in result.out.splitlines()]
+    assert kinds == ["blocked", "polygons", "polygons"] and "--overwrite" in result.err
+    result = cli(*words, "--dry-run", "--vectorize", "--json")
+    assert [*json.loads(result.out)["work"].values()] == kinds
+
+
+def test_warnings_of_a_kind_are_counted(capsys):
+    from glnet_geo.cli.batch_progress import few_warnings
+    from glnet_geo.cli.main import configure_logging
+
+    configure_logging(0)
+    with few_warnings():
+        for k in range(9):
+            logging.getLogger("glnet_geo.x").warning("a scene %d.tif has no CRS at all, sorry", k)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 6 and "4 more" in lines[-1]
+
+
+def test_long_scenes_show_life_in_logs(capsys, monkeypatch):
+    from glnet_geo.cli import batch_progress
+
+    monkeypatch.setattr(batch_progress, "_LINE_EVERY_S", 0)
+    with batch_progress.batch_progress(quiet=False, as_json=False) as events:
+        events.planned(40.0)
+        events.worked(10.0, ["a"])
+    assert "10 of 40 Mpx" in capsys.readouterr().err
