@@ -85,11 +85,9 @@ class Ledger:
         Whose map is there counts as done, whatever has failed or not begun since. Maps of other
         models have other classes, and are left out.
         """
-        others = (
-            record for name, record in self._manifest.records.items() if name not in self.work
-        )
-        ours = tuple(
-            replace(record, state=State.DONE) if self._has_map(record) else record
+        others = (one for name, one in self._manifest.records.items() if name not in self.work)
+        ours = (
+            replace(record, state=State.DONE) if self._has_map(record) else _without_map(record)
             for record in self.records
         )
         return (*ours, *(replace(one, state=State.DONE) for one in others if self._has_map(one)))
@@ -234,6 +232,10 @@ class Ledger:
         suffixes = [".tif", *([polygons["suffix"]] if polygons else [])]
         files = (self._folder / f"{name}{suffix}" for suffix in suffixes)
         return [path for path in files if path.exists()]
+
+
+def _without_map(record: SceneRecord) -> SceneRecord:
+    return replace(record, outputs=(), pixels={}, areas_m2=None, polygons=None)
 
 
 def _without_polygons(settings: Mapping[str, Any]) -> dict[str, Any]:
