@@ -127,16 +127,21 @@ class BatchRun:
     def run(self) -> None:
         """Runs until all is done or given up."""
         try:
-            while not (self._limits.fail_fast and self._tally.failed):
+            self._submit()
+            while self._flying and not self._is_over():
+                self._wait()
                 self._submit()
-                if not self._flying:
-                    break
-                self._wait()
-            # Maps and polygons that are being written have the most work behind them.
+            # Maps and polygons that are being written have the most work behind them; of blocks
+            # the next run finds what is whole.
             while self._light:
-                self._wait()
+                outcome = self._engine.next_outcome(_PATIENCE_S)
+                if outcome is not None and id(outcome.job) in self._light:
+                    self._take(outcome)
         finally:
             self._leave()
+
+    def _is_over(self) -> bool:
+        return self._limits.fail_fast and self._tally.failed > 0
 
     def _wait(self) -> None:
         """Takes an outcome if there is one within a moment."""
@@ -158,7 +163,8 @@ class BatchRun:
 
     def _submit(self) -> None:
         """Hands jobs to the engine, some ahead of what it can begin."""
-        while len(self._flying) - len(self._light) < _AHEAD * self._engine.slots + 1:
+        most = _AHEAD * self._engine.slots + 1
+        while len(self._flying) - len(self._light) < most and not self._is_over():
             if self._queue:
                 job = self._queue.popleft()
                 if isinstance(job, PolygonJob):

@@ -259,3 +259,14 @@ def test_long_scenes_show_life_in_logs(capsys, monkeypatch):
         events.planned(40.0)
         events.worked(10.0, ["a"])
     assert "10 of 40 Mpx" in capsys.readouterr().err
+
+
+def test_the_first_failure_waits_for_maps_under_way_and_begins_none(out, run):
+    class Late(Engine):
+        """Light jobs last."""
+
+        def submit(self, job, *, light=False):
+            super().submit(job)
+
+    run(fail_fast=True, engine=Late(broken="b"))
+    assert states(out) == {"a": "done", "b": "failed", "c": "pending"}
