@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from glnet_geo.cli.batch_progress import batch_progress
+from glnet_geo.cli.batch_progress import batch_progress, few_warnings
 from glnet_geo.cli.main import log_as_json
 from glnet_geo.cli.options import (
     choice_options,
@@ -120,15 +121,16 @@ def batch(
     if dry_run:
         _list(plan_batch(inputs, output, maps, chosen), as_json)
         return
-    with batch_progress(quiet, json_log) as events:
+    with few_warnings(), batch_progress(quiet, json_log) as events:
         start = _engine(workers, scheduler)
         report = run_batch(
             inputs, output, maps=maps, options=chosen, start_engine=start, events=events
         )
     if as_json:
         click.echo(json.dumps(report.to_dict(), ensure_ascii=False))
-    if not quiet and not json_log:
-        click.echo("\n".join(_describe(report)), err=True)
+    if not json_log:
+        lines = [*(() if quiet else _describe(report)), *_failures(report)]
+        click.echo("\n".join(lines), err=True, nl=bool(lines))
     context.exit(report.exit_code)
 
 
@@ -172,12 +174,18 @@ def _engine(workers: int | None, scheduler: str | None) -> Callable[[Sequence[Pa
 
 def _list(report: BatchReport, as_json: bool) -> None:
     if as_json:
-        table = {one.name: one.name in report.to_do for one in report.records}
-        click.echo(json.dumps({"folder": str(report.folder), "to_do": table}, ensure_ascii=False))
+        table = {"folder": str(report.folder), "work": report.work}
+        click.echo(json.dumps(table, ensure_ascii=False))
         return
+    width = max(map(len, report.work.values()), default=0)
     for record in report.records:
-        click.echo(f"{'map ' if record.name in report.to_do else 'done'}  {record.scene}")
-    click.echo(f"{len(report.to_do)} of {len(report.records)} scenes would be mapped", err=True)
+        click.echo(f"{report.work[record.name]:<{width}}  {record.scene}")
+    counts = Counter(map(str, report.work.values()))
+    listed = ", ".join(f"{count} {work}" for work, count in sorted(counts.items()))
+    click.echo(f"{len(report.records)} scenes: {listed}", err=True)
+    if counts["blocked"]:
+        hint = "Files that no batch has written are in the way. --overwrite replaces them."
+        click.echo(hint, err=True)
 
 
 def _describe(report: BatchReport) -> Iterator[str]:
@@ -196,6 +204,12 @@ def _describe(report: BatchReport) -> Iterator[str]:
         speed = report.megapixels / max(report.seconds, 1e-9)
         time = f"{report.seconds:.1f} s ({speed:.2g} Mpx/s)"
         yield f"  {report.megapixels:.1f} Mpx in {time}, {report.engine}"
+
+
+def _failures(report: BatchReport) -> Iterator[str]:
+    from glnet_geo.batch_record import State
+
+    failed = report.in_state(State.FAILED)
     if failed:
         yield "Failed:"
         width = max(len(record.name) for record in failed[:_LISTED])

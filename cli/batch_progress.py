@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,6 +20,11 @@ if TYPE_CHECKING:
 
 _SHOWN = 2  # labels of running jobs
 _SCAN_EVERY = 1000  # scenes between two lines
+_LINE_EVERY_S = 30
+_MOST_ALIKE = 5  # warnings of a kind
+_WORDS_OF_KIND = 5  # at the end of a warning, by which its kind is known
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -24,13 +32,13 @@ def batch_progress(quiet: bool, as_json: bool) -> Iterator[BatchEvents]:
     """What tells a user how a batch goes on, on stderr.
 
     Args:
-        quiet: Whether to tell nothing.
+        quiet: Whether to tell nothing; as JSON only failures.
         as_json: Whether to tell it as JSON objects, one a line.
     """
-    if quiet:
+    if as_json:
+        yield _JsonLog(quiet)
+    elif quiet:
         yield BatchEvents()
-    elif as_json:
-        yield _JsonLog()
     elif sys.stderr.isatty():
         with _bar() as events:
             yield events
@@ -38,19 +46,72 @@ def batch_progress(quiet: bool, as_json: bool) -> Iterator[BatchEvents]:
         yield _Log()
 
 
+@contextmanager
+def few_warnings() -> Iterator[None]:
+    """Passes the first warnings of a kind, and counts the others: scenes tend to be alike."""
+    few = _FewOfAKind()
+    handlers = [*logging.getLogger("glnet_geo").handlers]
+    for handler in handlers:
+        handler.addFilter(few)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(few)
+        for kind, count in few.seen.items():
+            if count > _MOST_ALIKE:
+                _log.warning("%d more such warnings: ... %s", count - _MOST_ALIKE, kind)
+
+
+class _FewOfAKind(logging.Filter):
+    """Lets the first warnings of each kind pass, and counts all.
+
+    Attributes:
+        seen: How many warnings there were of each kind.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: Counter[str] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno != logging.WARNING:
+            return True
+        # The scene is at the front, and its name may have spaces.
+        kind = " ".join(record.getMessage().split()[-_WORDS_OF_KIND:])
+        self.seen[kind] += 1
+        return self.seen[kind] <= _MOST_ALIKE
+
+
 class _Log(BatchEvents):
-    """A line a scene."""
+    """A line a scene, and one every so often while there is none."""
+
+    def __init__(self) -> None:
+        self._done, self._total = 0.0, 0.0
+        self._last = time.monotonic()
+
+    def planned(self, megapixels: float) -> None:
+        self._total += megapixels
+
+    def worked(self, megapixels: float, running: Iterable[str]) -> None:
+        self._done += megapixels
+        if time.monotonic() - self._last >= _LINE_EVERY_S:
+            self._say(f"Mapping: {self._done:.0f} of {self._total:.0f} Mpx")
+
+    def _say(self, line: str) -> None:
+        click.echo(line, err=True)
+        self._last = time.monotonic()
 
     def scanned(self, done: int, total: int) -> None:
         if done % _SCAN_EVERY == 0:
-            click.echo(f"Reading grids: {done} of {total} scenes", err=True)
+            self._say(f"Reading grids: {done} of {total} scenes")
 
     def begun(self, scenes: int, skipped: int, engine: str) -> None:
         before = f"; {skipped} are done" if skipped else ""
-        click.echo(f"{scenes} scenes to do, {engine}{before}", err=True)
+        self._say(f"{scenes} scenes to do, {engine}{before}")
 
     def ended(self, record: SceneRecord, done: int, failed: int) -> None:
-        click.echo(_line(record), err=True)
+        self._say(_line(record))
 
 
 def _line(record: SceneRecord) -> str:
@@ -60,12 +121,19 @@ def _line(record: SceneRecord) -> str:
 
 
 class _JsonLog(BatchEvents):
-    """A JSON object an event."""
+    """A JSON object an event, or a failure."""
+
+    def __init__(self, only_failures: bool) -> None:
+        self._only_failures = only_failures
 
     def begun(self, scenes: int, skipped: int, engine: str) -> None:
+        if self._only_failures:
+            return
         click.echo(json_line("begun", scenes=scenes, skipped=skipped, engine=engine), err=True)
 
     def ended(self, record: SceneRecord, done: int, failed: int) -> None:
+        if self._only_failures and not record.error:
+            return
         facts: dict[str, Any] = {
             "name": record.name,
             "scene": record.scene,

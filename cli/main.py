@@ -29,6 +29,7 @@ _SPARING = {
     "predict": "Choose smaller frames (--frame), or a lighter model.",
     "vectorize": "Merge small regions (--min-area), or leave --dissolve, --fill-holes or "
     "--simplify out.",
+    "batch": "Choose smaller frames (--frame), fewer --workers, or a lighter model.",
     "train": "Choose smaller frames in the dataset file, or a lighter backbone.",
     "demo": "Make a smaller scene (--size).",
 }

@@ -254,15 +254,11 @@ class TileResult:
 
     Attributes:
         content: What its map holds.
-        polygons: How many were made of it; None where none were wanted.
-        outputs: The finished files.
         cautions: What whoever reads the map should know.
-        seconds: How long it took to cut it out and to make polygons.
+        seconds: How long it took to cut it out.
     """
 
     content: MapContent
-    polygons: int | None
-    outputs: tuple[Path, ...]
     cautions: tuple[str, ...]
     seconds: float
 
@@ -276,14 +272,12 @@ class TileJob:
         tile: The tile.
         stretch: How its pixel values were mapped, for the tags.
         output: Its map.
-        polygons: What to make of the map; None for nothing.
     """
 
     task: MosaicTask
     tile: PlacedTile
     stretch: Stretch
     output: Path
-    polygons: PolygonOptions | None
 
     @property
     def label(self) -> str:
@@ -297,7 +291,7 @@ class TileJob:
         """Nothing to let go of."""
 
     def __call__(self) -> TileResult:
-        """Writes the map, and polygons of it.
+        """Writes the map.
 
         Raises:
             GlnetGeoError: The tile or a block cannot be read, or the disk is full.
@@ -316,12 +310,7 @@ class TileJob:
             }
             pieces = self._pieces(card.legend.ids, scene, area)
             content = write_map(self.output, pieces, scene.grid, card.legend, tags)
-        outputs: tuple[Path, ...] = (self.output,)
-        count = None
-        if self.polygons is not None:
-            summary = self.polygons.make(self.output)
-            outputs, count = (*outputs, summary.output), summary.polygons
-        return TileResult(content, count, outputs, cautions, time.monotonic() - started)
+        return TileResult(content, cautions, time.monotonic() - started)
 
     def _pieces(
         self, ids: Labels, scene: SceneReader, area: AreaOfInterest | None

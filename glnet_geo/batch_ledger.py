@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from glnet_geo.batch_events import BatchEvents, Tally
 from glnet_geo.batch_record import SceneFacts, SceneRecord, State
-from glnet_geo.batch_report import BatchOptions
+from glnet_geo.batch_report import BatchOptions, Work
 from glnet_geo.errors import RasterError
 from glnet_geo.manifest import Manifest
 from glnet_geo.remote import ScenePath
@@ -19,14 +18,7 @@ from glnet_geo.scene_inputs import SceneInput
 from glnet_geo.tile_groups import Mosaic, group_tiles
 
 _POLYGONS = "polygons"  # the part of the settings that maps don't depend on
-
-
-class Work(StrEnum):
-    """What is to be done for a scene."""
-
-    NOTHING = "done"
-    POLYGONS = "polygons"
-    MAP = "map"
+_MODEL = "model_sha256"
 
 
 class Ledger:
@@ -49,12 +41,15 @@ class Ledger:
         settings: Mapping[str, Any],
     ) -> None:
         self._scenes = scenes
+        self._by_name = {scene.name: scene for scene in scenes}
         self._manifest = manifest
         self._folder = folder
         self._options = options
         self._settings = settings
         self._identities = {scene.name: _identity(scene.path) for scene in scenes}
+        self._digest = manifest.setting(settings)
         self.work = {scene.name: self._work_on(scene) for scene in scenes}
+        self._facts = {scene.name: self._known_facts(scene) for scene in scenes}
 
     @property
     def records(self) -> tuple[SceneRecord, ...]:
@@ -66,24 +61,68 @@ class Ledger:
         """Where the scenes are, by name."""
         return {scene.name: scene.path for scene in self._scenes}
 
+    @property
+    def facts(self) -> Mapping[str, SceneFacts | None]:
+        """What is known of the scenes as they are now, by name."""
+        return self._facts
+
+    def fresh(self, name: str) -> SceneRecord:
+        """What becomes of the record of a scene when its map is replaced."""
+        scene = self._by_name[name]
+        return SceneRecord(
+            name,
+            str(scene.path),
+            self._identities[name],
+            settings=self._digest,
+            facts=self._facts[name],
+            attempts=self._manifest.records[name].attempts,
+            acquired=scene.acquired,
+        )
+
+    def described(self) -> tuple[SceneRecord, ...]:
+        """The scenes for the table and the catalog: this batch's, and others that have a map here.
+
+        Whose map is there counts as done, whatever has failed or not begun since. Maps of other
+        models have other classes, and are left out.
+        """
+        others = (one for name, one in self._manifest.records.items() if name not in self.work)
+        ours = (
+            replace(record, state=State.DONE) if self._has_map(record) else _without_map(record)
+            for record in self.records
+        )
+        return (*ours, *(replace(one, state=State.DONE) for one in others if self._has_map(one)))
+
+    def forget_others(self) -> None:
+        """Forgets scenes that are not of this batch and have no map here."""
+        records = self._manifest.records
+        kept = {
+            name
+            for name, record in records.items()
+            if record.settings and (self._folder / f"{name}.tif").is_file()
+        }
+        self._manifest.keep_only(kept | self.work.keys())
+
     def names(self, *work: Work) -> list[str]:
         """The scenes for which one of these is to be done."""
         return [name for name, one in self.work.items() if one in work]
 
     def enter(self, tally: Tally) -> None:
-        """Makes the manifest hold these scenes, and what is to be done for them."""
-        self._manifest.keep_only(self.work.keys())
-        digest = self._manifest.setting(self._settings)
+        """Makes the manifest hold these scenes; what they had stays until it is replaced."""
         for scene in self._scenes:
             work, known = self.work[scene.name], self._known(scene)
-            is_foreign = scene.name not in self._manifest.records and self._is_taken(scene.name)
-            if work is Work.MAP:
-                self._manifest.record(self._fresh(scene, known, digest), durable=False)
-            elif work is Work.POLYGONS:
-                pending = replace(known, state=State.PENDING, settings=digest, error="")
+            if work is not Work.NOTHING:
+                pending = replace(known, state=State.PENDING, error="")
                 self._manifest.record(pending, durable=False)
-            if is_foreign:
-                self.give_up(scene.name, _foreign(self._folder / f"{scene.name}.tif"), tally)
+            if work is Work.BLOCKED:
+                self.give_up(scene.name, _foreign(self._foreign_files(scene.name)[0]), tally)
+
+    def settle(self) -> None:
+        """Records as done what is there as it is asked for, whatever came in between."""
+        for scene in self._scenes:
+            known = self._known(scene)
+            if self.work[scene.name] is Work.NOTHING and known.state is not State.DONE:
+                done = replace(known, state=State.DONE, error="")
+                self._manifest.record(done, durable=False)
 
     def give_up(self, name: str, reason: str, tally: Tally) -> None:
         """A scene has failed before any work on it."""
@@ -102,13 +141,13 @@ class Ledger:
             return
         for _ in self._learn([*self._scenes], tally, events):
             pass
-        facts = {record.name: record.facts for record in self.records}
-        yield from group_tiles({name: one for name, one in facts.items() if one is not None})
+        known = {name: one for name, one in self._facts.items() if one is not None}
+        yield from group_tiles(known)
 
     def _lone(self, tally: Tally, events: BatchEvents) -> Iterator[Mosaic]:
         to_map = [scene for scene in self._scenes if self.work[scene.name] is Work.MAP]
         for scene in self._learn(to_map, tally, events):
-            facts = self._manifest.records[scene.name].facts
+            facts = self._facts[scene.name]
             if facts is not None:
                 yield Mosaic(facts.grid, {scene.name: facts.grid.window})
 
@@ -116,7 +155,7 @@ class Ledger:
         self, scenes: Sequence[SceneInput], tally: Tally, events: BatchEvents
     ) -> Iterator[SceneInput]:
         """Opens the scenes of which nothing is known, some ahead; yields all as they are known."""
-        unknown = [scene for scene in scenes if self._manifest.records[scene.name].facts is None]
+        unknown = [scene for scene in scenes if self._facts[scene.name] is None]
         attempts = self._options.retries + 1
         found = read_all_facts((scene.path for scene in unknown), attempts)
         names, count = {scene.name for scene in unknown}, 0
@@ -124,32 +163,34 @@ class Ledger:
             if scene.name in names:
                 learnt, count = next(found), count + 1
                 if isinstance(learnt, SceneFacts):
-                    record = replace(self._manifest.records[scene.name], facts=learnt)
-                    self._manifest.record(record, durable=False)
+                    self._keep_facts(scene.name, learnt)
                 elif self.work[scene.name] is Work.MAP:
                     self.give_up(scene.name, str(learnt), tally)
                 events.scanned(count, len(unknown))
             yield scene
+
+    def _keep_facts(self, name: str, facts: SceneFacts) -> None:
+        """Keeps what one has learnt of a scene; the record of a map keeps what that was made of."""
+        self._facts[name] = facts
+        record = self._manifest.records[name]
+        if not record.outputs:
+            known = replace(record, identity=self._identities[name], facts=facts)
+            self._manifest.record(known, durable=False)
 
     def _known(self, scene: SceneInput) -> SceneRecord:
         """What is known of a scene, or that nothing is."""
         known = self._manifest.records.get(scene.name)
         if known is not None and known.scene == str(scene.path):
             return known
-        return SceneRecord(scene.name, str(scene.path), "", acquired=scene.acquired)
+        # A scene of another folder whose maps had this name: they are ours.
+        settings = known.settings if known is not None else ""
+        path = str(scene.path)
+        return SceneRecord(scene.name, path, "", settings=settings, acquired=scene.acquired)
 
-    def _fresh(self, scene: SceneInput, known: SceneRecord, settings: str) -> SceneRecord:
-        identity = self._identities[scene.name]
-        return SceneRecord(
-            scene.name,
-            str(scene.path),
-            identity,
-            settings=settings,
-            # Those of an unchanged file hold.
-            facts=known.facts if known.identity == identity else None,
-            attempts=known.attempts,
-            acquired=scene.acquired,
-        )
+    def _known_facts(self, scene: SceneInput) -> SceneFacts | None:
+        """Those of an unchanged file hold."""
+        known = self._known(scene)
+        return known.facts if known.identity == self._identities[scene.name] else None
 
     def _work_on(self, scene: SceneInput) -> Work:
         record = self._known(scene)
@@ -160,19 +201,41 @@ class Ledger:
             and _without_polygons(before) == _without_polygons(self._settings)
             and (self._folder / record.outputs[0]).is_file()
         )
-        if self._options.overwrite or not is_mapped:
+        if self._options.overwrite:
             return Work.MAP
+        if not is_mapped:
+            return Work.BLOCKED if self._foreign_files(scene.name) else Work.MAP
         if self._settings[_POLYGONS] is None:
             return Work.NOTHING
         has_polygons = (
-            record.state is State.DONE
+            len(record.outputs) > 1
             and before[_POLYGONS] == self._settings[_POLYGONS]
             and all((self._folder / output).is_file() for output in record.outputs)
         )
         return Work.NOTHING if has_polygons else Work.POLYGONS
 
-    def _is_taken(self, name: str) -> bool:
-        return not self._options.overwrite and (self._folder / f"{name}.tif").exists()
+    def _has_map(self, record: SceneRecord) -> bool:
+        """Whether a scene has a map of this model."""
+        before = self._manifest.settings.get(record.settings, {})
+        return (
+            bool(record.outputs)
+            and before.get(_MODEL) == self._settings[_MODEL]
+            and (self._folder / record.outputs[0]).is_file()
+        )
+
+    def _foreign_files(self, name: str) -> list[Path]:
+        """Files that no batch has written where the map of a scene, or its polygons, shall be."""
+        known = self._manifest.records.get(name)
+        if known is not None and known.settings:
+            return []
+        polygons = self._settings[_POLYGONS]
+        suffixes = [".tif", *([polygons["suffix"]] if polygons else [])]
+        files = (self._folder / f"{name}{suffix}" for suffix in suffixes)
+        return [path for path in files if path.exists()]
+
+
+def _without_map(record: SceneRecord) -> SceneRecord:
+    return replace(record, outputs=(), pixels={}, areas_m2=None, polygons=None)
 
 
 def _without_polygons(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from glnet_geo.batch_record import SceneRecord, State
 from glnet_geo.polygon_options import PolygonOptions
+
+
+class Work(StrEnum):
+    """What is to be done for a scene."""
+
+    NOTHING = "done"
+    POLYGONS = "polygons"
+    MAP = "map"
+    BLOCKED = "blocked"  # a file that no batch has written has the name of its map or polygons
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +54,7 @@ class BatchReport:
     Attributes:
         folder: Where the maps are.
         records: The scenes in order.
-        to_do: Names of those that this run was to map.
+        work: What this run was to do for each, by name.
         products: Files that describe all maps or join them.
         seconds: How long this run took.
         engine: Where it ran.
@@ -51,10 +62,15 @@ class BatchReport:
 
     folder: Path
     records: tuple[SceneRecord, ...]
-    to_do: frozenset[str]
+    work: Mapping[str, Work]
     products: tuple[Path, ...] = ()
     seconds: float = 0.0
     engine: str = ""
+
+    @property
+    def to_do(self) -> frozenset[str]:
+        """Names of the scenes for which there was something to do."""
+        return frozenset(name for name, work in self.work.items() if work is not Work.NOTHING)
 
     def in_state(self, state: State) -> list[SceneRecord]:
         """The scenes that are so far."""

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from glnet_geo.batch_events import BatchEvents, Tally
 from glnet_geo.batch_jobs import PolygonJob
-from glnet_geo.batch_ledger import Ledger, Work
+from glnet_geo.batch_ledger import Ledger
 from glnet_geo.batch_plan import BLOCK_FRAMES, MosaicPlan, Planner
 from glnet_geo.batch_record import State
-from glnet_geo.batch_report import BatchOptions, BatchReport
+from glnet_geo.batch_report import BatchOptions, BatchReport, Work
 from glnet_geo.batch_request import BatchRequest
 from glnet_geo.batch_results import check_free, remove_work, work_path, write_results
 from glnet_geo.batch_run import BatchRun, Limits
+from glnet_geo.checkpoint import model_hash
 from glnet_geo.engines import Engine, InProcessEngine
 from glnet_geo.errors import BatchError, GlnetGeoError, OutputError
 from glnet_geo.manifest import Manifest
@@ -59,7 +63,6 @@ def batch(
         GlnetGeoError: The batch cannot begin or go on. Scenes that fail are told in the report.
     """
     started = time.monotonic()
-    started = time.monotonic()
     request = BatchRequest.of(inputs, folder, maps, options)
     folder = request.folder
     _make_folder(folder)
@@ -67,21 +70,39 @@ def batch(
         if not manifest.records and not options.overwrite:
             check_free(folder)
         ledger = request.ledger(manifest)
-        to_do = frozenset(ledger.names(Work.MAP, Work.POLYGONS))
-        described = ""
-        if to_do:
+        work, described = dict(ledger.work), ""
+        ledger.settle()
+        if any(one is not Work.NOTHING for one in work.values()):
             with _explained(), start_engine(request.shared) as engine:
                 described = engine.describe()
                 _work(request, ledger, manifest, engine, events)
-        manifest.keep_only(ledger.work.keys())
-        manifest.save()
-        products = write_results(folder, ledger.records, request.card, request.model_file, options)
+        ledger.forget_others()
+        products = _products(request, ledger, manifest)
         report = BatchReport(
-            folder, ledger.records, to_do, products, time.monotonic() - started, described
+            folder, ledger.records, work, products, time.monotonic() - started, described
         )
         if not report.in_state(State.PENDING):
             remove_work(folder)
     return report
+
+
+def _products(request: BatchRequest, ledger: Ledger, manifest: Manifest) -> tuple[Path, ...]:
+    """Writes what describes and joins the maps, unless it is there and nothing has changed."""
+    folder, options, records = request.folder, request.options, ledger.described()
+    polygons = options.polygons.to_dict() if options.merge and options.polygons else None
+    what: list[Any] = [version("glnet-geo"), model_hash(request.model_file), polygons]
+    text = json.dumps([*what, *({"name": one.name, **one.to_dict()} for one in records)])
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    before = [folder / name for name in manifest.products.get("files", ())]
+    if manifest.products.get("of") == digest and all(path.is_file() for path in before):
+        return tuple(before)
+    manifest.products = {}
+    manifest.save()
+    products = write_results(folder, records, request.card, request.model_file, options)
+    files = [path.relative_to(folder).as_posix() for path in products]
+    manifest.products = {"of": digest, "files": files}
+    manifest.save()
+    return products
 
 
 def plan_batch(
@@ -94,8 +115,7 @@ def plan_batch(
     """
     request = BatchRequest.of(inputs, folder, maps, options)
     ledger = request.ledger(Manifest(request.folder, ""))
-    to_do = frozenset(ledger.names(Work.MAP, Work.POLYGONS))
-    return BatchReport(request.folder, ledger.records, to_do)
+    return BatchReport(request.folder, ledger.records, ledger.work)
 
 
 def _work(
@@ -103,7 +123,7 @@ def _work(
 ) -> None:
     """Does what is to be done, until all is or the first failure if so wished."""
     options, tally = request.options, Tally(manifest, events)
-    to_do = len(ledger.names(Work.MAP, Work.POLYGONS))
+    to_do = len(ledger.names(Work.MAP, Work.POLYGONS, Work.BLOCKED))
     events.begun(to_do, len(request.scenes) - to_do, engine.describe())
     ledger.enter(tally)
     chores = [
@@ -112,11 +132,12 @@ def _work(
         if request.polygons is not None
     ]
     run = BatchRun(
-        _plans(request, ledger, manifest, tally, engine.slots, events),
+        _plans(request, ledger, tally, engine.slots, events),
         chores,
         engine,
         manifest,
         tally,
+        ledger,
         request.folder,
         request.polygons,
         Limits(options.retries, options.fail_fast),
@@ -128,7 +149,6 @@ def _work(
 def _plans(
     request: BatchRequest,
     ledger: Ledger,
-    manifest: Manifest,
     tally: Tally,
     slots: int,
     events: BatchEvents,
@@ -142,14 +162,14 @@ def _plans(
     frames, paths = BLOCK_FRAMES, ledger.paths
     if request.options.neighbours:
         mosaics = [*mosaics]
-        facts = {record.name: record.facts for record in ledger.records}
-        frames = planner.frames_for(mosaics, facts, slots)
+        frames = planner.frames_for(mosaics, ledger.facts, slots)
     for mosaic in mosaics:
         wanted = frozenset(name for name in mosaic.places if ledger.work[name] is Work.MAP)
         if not wanted:
             continue
         try:
-            yield planner.plan(mosaic, manifest.records, paths, wanted, frames)
+            records = {name: ledger.fresh(name) for name in mosaic.places}
+            yield planner.plan(mosaic, records, paths, wanted, frames)
         except GlnetGeoError as error:
             for name in sorted(wanted):
                 ledger.give_up(name, str(error), tally)
@@ -175,14 +195,14 @@ def _make_folder(folder: Path) -> None:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Keeps a second run out of a folder while the block lasts."""
-    try:
-        lock = run_lock(folder / ".batch.lock")
-        with lock as is_alone:
-            if not is_alone:
-                raise BatchError(
-                    f"{folder} is being written by another batch. Wait for it, or choose another "
-                    "folder."
-                )
-            yield
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror}.") from error
+    with ExitStack() as stack:
+        try:
+            is_alone = stack.enter_context(run_lock(folder / ".batch.lock"))
+        except OSError as error:
+            raise OutputError(f"{folder} cannot be written: {error.strerror}.") from error
+        if not is_alone:
+            raise BatchError(
+                f"{folder} is being written by another batch. Wait for it, or choose another "
+                "folder."
+            )
+        yield

@@ -36,6 +36,10 @@ class Manifest(AbstractContextManager["Manifest"]):
     """What is known of every scene of a batch, kept in the batch's folder.
 
     One process writes it; its threads may share it.
+
+    Attributes:
+        products: What the files that describe all maps were made of, and their names; kept when
+            all is saved.
     """
 
     def __init__(self, folder: Path, software: str) -> None:
@@ -55,7 +59,7 @@ class Manifest(AbstractContextManager["Manifest"]):
         self._has_changed = False
         self._written_at = 0.0
         self._writing_s = 0.0
-        self._records, self._settings = _read(self._path)
+        self._records, self._settings, self.products = _read(self._path)
         # What the journal's lines may refer to.
         self._known_crs: dict[str, int] = {}
         self._known_settings: set[str] = set()
@@ -212,7 +216,8 @@ class Manifest(AbstractContextManager["Manifest"]):
         crs: dict[str, int] = {}
         used = {record.settings for record in self._records.values()}
         settings = {digest: table for digest, table in self._settings.items() if digest in used}
-        head = {"format": FORMAT, "software": self._software, "edition": edition}
+        head: dict[str, Any] = {"format": FORMAT, "software": self._software, "edition": edition}
+        head["products"] = self.products
         yield to_json({**head, "settings": settings})[:-1] + b',\n"scenes":{'
         separator = b"\n"
         for name, record in self._records.items():
@@ -239,9 +244,9 @@ def _from_table(name: str, table: dict[str, Any], crs: Sequence[str]) -> SceneRe
     return replace(record, state=State.PENDING) if record.state is State.RUNNING else record
 
 
-def _read(path: Path) -> tuple[dict[str, SceneRecord], dict[str, Any]]:
-    """The records and settings that an earlier run left beside and at a path."""
-    advice = "or remove it to start over; finished maps stay."
+def _read(path: Path) -> tuple[dict[str, SceneRecord], dict[str, Any], dict[str, Any]]:
+    """The records, settings and products that an earlier run left beside and at a path."""
+    advice = "or remove it and start over with --overwrite."
     try:
         document = json.loads(path.read_bytes())
         if document["format"] > FORMAT:
@@ -253,12 +258,12 @@ def _read(path: Path) -> tuple[dict[str, SceneRecord], dict[str, Any]]:
         settings = dict(document["settings"])
         _replay(read_journal(path.with_name(_JOURNAL), document["edition"]), records, settings)
     except FileNotFoundError:
-        return {}, {}
+        return {}, {}, {}
     except OSError as error:
         raise BatchError(f"{path} cannot be read: {error.strerror}.") from None
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         raise BatchError(f"{path} is damaged. Put a copy in its place, {advice}") from None
-    return records, settings
+    return records, settings, dict(document.get("products", {}))
 
 
 def _replay(

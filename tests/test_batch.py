@@ -215,7 +215,7 @@ def test_polygons_and_their_file_for_all(tmp_path, batch, tiles):
     assert manifest(out)["t00"]["outputs"] == ["t00.tif", "t00.gpkg"]
     result = batch(tiles, "-o", out, "--vectorize", "--merge")
     assert result.code == 0, result.err
-    merged = pyogrio.read_dataframe(out / "landcover.gpkg")
+    merged = pyogrio.read_dataframe(out / "landcover.gpkg", layer="landcover")
     pixels = read(out / "landcover.vrt")
     areas = merged.groupby("class_id")["area_m2"].sum()
     for value, count in zip(*np.unique(pixels, return_counts=True), strict=True):
