@@ -58,11 +58,11 @@ def start_batch(*words: object, **options) -> subprocess.Popen[str]:
     )
 
 
-def run_batch(*words: object, **options) -> tuple[int, str]:
-    """Exit code and messages of a batch that is left to end."""
+def run_batch(*words: object, seconds: float = 300, **options) -> tuple[int, str]:
+    """Exit code and messages of a batch that is left to end; it has so many seconds."""
     run = start_batch(*words, **options)
     try:
-        _, messages = run.communicate(timeout=300)
+        _, messages = run.communicate(timeout=seconds)
     finally:
         run.kill()
     return run.returncode, messages
