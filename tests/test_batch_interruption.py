@@ -14,33 +14,28 @@ from pathlib import Path
 import pytest
 import rasterio
 
-from glnet_geo.models.glnet import Form
 from tests.batch_tiles import (
     check_finished,
-    check_maps,
     check_unfinished,
     environment,
-    files,
     hidden,
     in_state,
+    lively_model,
     manifest,
     maps_in,
     names_done,
     start_batch,
     times,
     wait_for_done,
-    write_tile,
     write_tiles,
 )
-from tests.models import small_model
 
 N_TILES = 40
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """The fastest of models: what is tried here does not depend on the networks."""
-    return small_model(tmp_path_factory.mktemp("model") / "small.safetensors", Form.GLOBAL)
+    return lively_model(tmp_path_factory.mktemp("model") / "lively.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -227,3 +222,60 @@ def test_corrupt_tiles_and_a_kill(tmp_path, cli, start, model, rows, lone, scene
     assert again.code == 1
     assert (json.loads(again.out)["done"], len(json.loads(again.out)["failed"])) == (0, 2)
     assert times(out) == before
+
+
+ON_A_SMALL_DISK = """
+mount -t tmpfs -o size=$1 none "$2" || exit 99
+out="$2" copies="$3"
+shift 3
+"$@"
+echo "first $?" >&2
+cp -a "$out" "$copies/full"
+mount -o remount,size=64m "$out"
+"$@" 2> "$copies/messages"
+echo "then $?" >&2
+cp -a "$out" "$copies/roomy"
+"""
+
+
+def small_disks_work() -> bool:
+    command = ["unshare", "-Urm", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return (
+        bool(shutil.which("unshare"))
+        and not subprocess.run(command, capture_output=True).returncode
+    )
+
+
+@pytest.mark.skipif(not small_disks_work(), reason="needs mount namespaces")
+@pytest.mark.parametrize(
+    "size",
+    ["64k", *(pytest.param(f"{k}k", marks=pytest.mark.slow) for k in (12, 20, 32, 48, 96, 128))],
+)
+def test_a_full_disk(tmp_path, model, size):
+    """What does not fit fails by itself; with more room the same command goes on."""
+    tiles, out = write_tiles(tmp_path / "tiles", [(2, 2)], 6), tmp_path / "out"
+    expected = map_all(tiles, tmp_path / "unbroken", model)
+    out.mkdir()
+    batch = [sys.executable, "-m", "glnet_geo", "batch", tiles, "-o", out, "--model", model]
+    disk = ["unshare", "-Urm", "sh", "-c", ON_A_SMALL_DISK, "sh", size, out, tmp_path]
+    run = subprocess.run(
+        [*map(str, [*disk, *batch])], env=environment(), capture_output=True, text=True, timeout=60
+    )
+    assert "Traceback" not in run.stderr, run.stderr
+    full, roomy = tmp_path / "full", tmp_path / "roomy"
+    lines = run.stderr.splitlines()
+    failed = [line for line in lines if line.startswith("failed ")]
+    errors = [line for line in lines if line.startswith("Error: ")]
+    assert "first 1" in lines and (failed or errors), run.stderr
+    assert all("cannot be written" in line and "No space" in line for line in failed + errors)
+    assert len({line.split()[1] for line in failed}) == len(failed) and len(errors) <= 1
+    check_unfinished(full, expected)
+    done = {*names_done(run.stderr)}
+    assert done == {*maps_in(full)}
+    if not errors:
+        assert in_state(full, "done") == done and len(done) + len(failed) == 10
+        assert hidden(full) == []
+    assert lines[-1] == "then 0", (tmp_path / "messages").read_text()
+    again = names_done((tmp_path / "messages").read_text())
+    assert {*again} == {*maps_in(expected)} - done
+    check_finished(roomy, expected)
