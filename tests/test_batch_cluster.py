@@ -118,7 +118,7 @@ def test_a_worker_is_killed_in_the_middle(tmp_path, tiles, model, in_process):
     check_finished(out, in_process)
 
 
-@pytest.fixture(params=["closed", pytest.param("silent", marks=pytest.mark.slow)])
+@pytest.fixture(params=["closed", "silent"])
 def address(request):
     """A port where nobody listens, or where whoever listens says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -128,6 +128,7 @@ def address(request):
         yield f"tcp://127.0.0.1:{port}"
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_does_not_answer(tmp_path, tiles, model, address):
     words = [tiles, "-o", tmp_path / "out", "--model", model, "--scheduler", address]
     code, messages = run_batch(*words, seconds=20)
