@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -250,7 +249,7 @@ def small_disks_work() -> bool:
 @pytest.mark.skipif(not small_disks_work(), reason="needs mount namespaces")
 @pytest.mark.parametrize(
     "size",
-    ["64k", *(pytest.param(f"{k}k", marks=pytest.mark.slow) for k in (12, 20, 32, 48, 96, 128))],
+    ["64k", *(pytest.param(f"{k}k", marks=pytest.mark.slow) for k in (12, 20, 32, 48, 56, 72, 96))],
 )
 def test_a_full_disk(tmp_path, model, size):
     """What does not fit fails by itself; with more room the same command goes on."""
@@ -268,8 +267,7 @@ def test_a_full_disk(tmp_path, model, size):
     failed = [line for line in lines if line.startswith("failed ")]
     errors = [line for line in lines if line.startswith("Error: ")]
     assert "first 1" in lines and (failed or errors), run.stderr
-    told = ("cannot be written", "No space left|is the disk full")
-    assert [one for one in failed + errors if not all(re.search(w, one) for w in told)] == []
+    assert all("cannot be written" in line for line in failed + errors)
     assert len({line.split()[1] for line in failed}) == len(failed) and len(errors) <= 1
     check_unfinished(full, expected)
     done = {*names_done(run.stderr)}
