@@ -98,7 +98,10 @@ def _products(request: BatchRequest, ledger: Ledger, manifest: Manifest) -> tupl
         return tuple(before)
     manifest.products = {}
     manifest.save()
-    products = write_results(folder, records, request.card, request.model_file, options)
+    try:
+        products = write_results(folder, records, request.card, request.model_file, options)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror}.") from error
     files = [path.relative_to(folder).as_posix() for path in products]
     manifest.products = {"of": digest, "files": files}
     manifest.save()

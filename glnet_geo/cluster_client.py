@@ -56,5 +56,10 @@ def client_of(distributed: ModuleType, address: str, timeout: float) -> Iterator
 
 async def _knock(distributed: ModuleType, address: str, timeout: float) -> None:
     options = distributed.Security().get_connection_args("client")
-    comm = await distributed.comm.connect(address, timeout=timeout, **options)
+    # Dask itself waits for ever where somebody takes the call and says nothing.
+    try:
+        connecting = distributed.comm.connect(address, timeout=timeout, **options)
+        comm = await asyncio.wait_for(connecting, timeout + 1)
+    except TimeoutError as error:
+        raise OSError(str(error) or f"no answer within {timeout:g} s") from None
     await comm.close()

@@ -12,8 +12,7 @@ import pytest
 import rasterio
 from affine import Affine
 
-from glnet_geo.models.glnet import Form
-from tests.models import small_model
+from tests.batch_tiles import lively_model
 from tests.rasters import UTM, noise, placed_tif, write_tif
 
 SIDE = 150
@@ -23,7 +22,7 @@ ROWS, COLUMNS = 4, 5
 @pytest.fixture(scope="module")
 def fast_model(tmp_path_factory):
     """The fastest of models: what is tried here does not depend on the networks."""
-    return small_model(tmp_path_factory.mktemp("model") / "small.safetensors", Form.GLOBAL)
+    return lively_model(tmp_path_factory.mktemp("model") / "small.safetensors")
 
 
 def place(column, row):
