@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import rasterio
+from rasterio.enums import ColorInterp
 
 from glnet_geo.grid import Window
 from glnet_geo.raster import box_of, quiet
@@ -23,7 +25,9 @@ _BAND_BYTES = 1 << 24  # of pixels that are held at a time, where a row is no mo
 def spool_window(scene: Scene, window: Window, path: Path) -> None:
     """Writes a window of a scene as a sparse, tiled GeoTIFF of the scene's size.
 
-    Only the chosen bands are written; what is invalid is so in the file's mask.
+    Only the chosen bands are written, and one more that says what is valid: an alpha band. (An
+    internal mask is an image of its own in the file. Written by turns with the bands while another
+    thread wrote another file, it did not always read back.)
 
     Args:
         scene: The scene.
@@ -37,7 +41,7 @@ def spool_window(scene: Scene, window: Window, path: Path) -> None:
     profile = {
         **placed(scene.grid),
         "driver": "GTiff",
-        "count": scene.n_bands,
+        "count": scene.n_bands + 1,
         "dtype": scene.dtype,
         "tiled": True,
         "blockxsize": _BLOCK,
@@ -46,6 +50,8 @@ def spool_window(scene: Scene, window: Window, path: Path) -> None:
         "bigtiff": "yes",
         "photometric": "minisblack",
     }
+    is_whole = np.issubdtype(scene.dtype, np.integer)
+    opaque = scene.dtype.type(np.iinfo(scene.dtype).max if is_whole else 1)
     row_bytes = window.width * scene.n_bands * scene.dtype.itemsize
     step = max(_BAND_BYTES // row_bytes, 1)
     if step > _BLOCK:
@@ -53,10 +59,10 @@ def spool_window(scene: Scene, window: Window, path: Path) -> None:
     with (
         writing(path),
         quiet(),
-        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
         rasterio.open(path, "w", **profile) as tiles,
     ):
+        tiles.colorinterp = [ColorInterp.gray] * scene.n_bands + [ColorInterp.alpha]
         for band in window.rows(step):
             chip = scene.read(band)
-            tiles.write(chip.pixels, window=box_of(band))
-            tiles.write_mask(chip.valid, window=box_of(band))
+            alpha = chip.valid * opaque
+            tiles.write(np.concatenate([chip.pixels, alpha[None]]), window=box_of(band))
