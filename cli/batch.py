@@ -129,7 +129,7 @@ def batch(
     if as_json:
         click.echo(json.dumps(report.to_dict(), ensure_ascii=False))
     if not json_log:
-        lines = [*(() if quiet else _describe(report)), *_failures(report)]
+        lines = [*(() if quiet else _describe(report, output)), *_failures(report)]
         click.echo("\n".join(lines), err=True, nl=bool(lines))
     context.exit(report.exit_code)
 
@@ -188,7 +188,7 @@ def _list(report: BatchReport, as_json: bool) -> None:
         click.echo(hint, err=True)
 
 
-def _describe(report: BatchReport) -> Iterator[str]:
+def _describe(report: BatchReport, folder: Path) -> Iterator[str]:
     """The report as a person pastes it into a mail."""
     from glnet_geo.batch_record import State
 
@@ -197,7 +197,7 @@ def _describe(report: BatchReport) -> Iterator[str]:
     counts += [f"{report.skipped} done before"] if report.skipped else []
     counts += [f"{len(failed)} failed"] if failed else []
     counts += [f"{len(pending)} not begun"] if pending else []
-    yield f"{report.folder}   {len(report.records)} scenes: {', '.join(counts)}"
+    yield f"{folder}   {len(report.records)} scenes: {', '.join(counts)}"
     for product in report.products:
         yield f"  {product.relative_to(report.folder)}"
     if report.done_now:
