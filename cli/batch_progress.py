@@ -154,7 +154,7 @@ class _Bar(BatchEvents):
     def __init__(self, bar: Any) -> None:
         self._bar = bar
         self._task = bar.add_task("", total=0.0)
-        self._scenes, self._counts = 0, ""
+        self._scenes, self._counts, self._running = 0, "", ""
 
     def begun(self, scenes: int, skipped: int, engine: str) -> None:
         self._scenes = scenes
@@ -167,18 +167,23 @@ class _Bar(BatchEvents):
 
     def planned(self, megapixels: float) -> None:
         total = self._bar.tasks[0].total + megapixels
-        self._bar.update(self._task, total=total, description=self._counts)
+        self._bar.update(self._task, total=total, description=self._note)
 
     def worked(self, megapixels: float, running: Iterable[str]) -> None:
         names = list(dict.fromkeys(running))
         more = f" +{len(names) - _SHOWN}" if len(names) > _SHOWN else ""
-        note = f"{self._counts}   {_shortened(names[:_SHOWN])}{more}"
-        self._bar.update(self._task, advance=megapixels, description=note)
+        self._running = f"{_shortened(names[:_SHOWN])}{more}"
+        self._bar.update(self._task, advance=megapixels, description=self._note)
 
     def ended(self, record: SceneRecord, done: int, failed: int) -> None:
         if record.error:
             self._bar.console.print(_line(record), markup=False, highlight=False)
         self._count(done, failed)
+        self._bar.update(self._task, description=self._note)
+
+    @property
+    def _note(self) -> str:
+        return f"{self._counts}   {self._running}".rstrip()
 
     def _count(self, done: int, failed: int) -> None:
         failures = f", {failed} failed" if failed else ""
