@@ -102,7 +102,7 @@ def bare(tiles: Path, gap: bool) -> float:
 
 def batched(tiles: Path, workers: int) -> float:
     """Seconds of a batch over the tiles."""
-    from glnet_geo import batch_jobs
+    from glnet_geo.batch_resources import segmenter_of
     from glnet_geo.batching import batch
     from glnet_geo.checkpoint import model_hash
     from glnet_geo.dask_engine import DaskEngine
@@ -114,7 +114,7 @@ def batched(tiles: Path, workers: int) -> float:
     def start(shared):
         if not workers:
             digest = model_hash(find_model("dubai-urban"))
-            batch_jobs.segmenter_of("dubai-urban", digest, "cpu", False, FrameExtent.CARD)
+            segmenter_of("dubai-urban", digest, "cpu", False, FrameExtent.CARD)
             return InProcessEngine()
         engine = DaskEngine.local(workers)
         return engine

@@ -9,51 +9,34 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from glnet_geo.allocation import reuse_memory
+from glnet_geo.batch_resources import Digests, Model, model_of, placed_area, segmenter_of
 from glnet_geo.blending import Blender, MemoryStrips, axis_weights
 from glnet_geo.block_layout import Block, BlockLayout
 from glnet_geo.block_scores import BlockMosaic, BlockScores, Positions, block_path
-from glnet_geo.checkpoint import ModelCard, load_model, read_card
 from glnet_geo.errors import BatchError, RasterError
-from glnet_geo.features import AreaOfInterest, Outlines, read_outlines
+from glnet_geo.features import AreaOfInterest
 from glnet_geo.frame_source import Footing, FrameSource, ReadyFrame
 from glnet_geo.grid import Grid, Window
 from glnet_geo.legend import NODATA
-from glnet_geo.map_options import MapOptions, model_tags
+from glnet_geo.map_options import MapOptions
 from glnet_geo.mapping import Labels
-from glnet_geo.modelzoo import find_model
 from glnet_geo.polygon_options import PolygonOptions
 from glnet_geo.radiometry import Stretch, find_stretch
 from glnet_geo.raster import SceneReader, gdal_environment
 from glnet_geo.raster_output import MapContent, write_map
 from glnet_geo.remote import is_fetched
 from glnet_geo.scene import Scene
-from glnet_geo.segmenter import GLNetSegmenter, choose_device
 from glnet_geo.tile_mosaic import PlacedTile, TileMosaic
-from glnet_geo.tiling import FrameExtent
 from glnet_geo.vector_summary import VectorSummary
 
 _CHUNK_PIXELS = 4_000_000  # of a map that are written at a time
-
-
-@dataclass(frozen=True, slots=True)
-class Digests:
-    """The contents of files that options name: processes outlive a batch, and files change.
-
-    Attributes:
-        model: SHA-256 of the model file.
-        aoi: That of the area of interest, empty where there is none.
-    """
-
-    model: str
-    aoi: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +72,7 @@ class MosaicTask:
         Raises:
             BatchError: It is another one than the batch began with.
         """
-        found = _model(self.options.model, self.digests.model)
+        found = model_of(self.options.model, self.digests.model)
         if found.tags["MODEL_SHA256"] != self.digests.model:
             raise BatchError(f"The model {self.options.model} has changed since the batch began.")
         return found
@@ -98,7 +81,7 @@ class MosaicTask:
     def area(self) -> AreaOfInterest | None:
         """The area of interest on the grid, which need not meet it."""
         aoi = self.options.aoi
-        return None if aoi is None else _area(aoi, self.digests.aoi, self.grid)
+        return None if aoi is None else placed_area(aoi, self.digests.aoi, self.grid)
 
     def open_scene(self, tiles: tuple[PlacedTile, ...], failures: dict[str, str]) -> Scene:
         """Opens the scene, or the mosaic of some of its tiles."""
@@ -371,45 +354,3 @@ class PolygonJob:
             GlnetGeoError: See `vectorize`.
         """
         return self.polygons.make(self.map)
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """What is known of a model without its weights.
-
-    Attributes:
-        card: Its card.
-        tags: What maps tell of it.
-    """
-
-    card: ModelCard
-    tags: dict[str, str]
-
-
-@lru_cache(4)
-def _model(name: str, digest: str) -> Model:
-    """Reads a card, and the digest of the file, once a process and version of it."""
-    path = find_model(name)
-    card = read_card(path)
-    return Model(card, model_tags(card, path))
-
-
-@lru_cache(2)
-def segmenter_of(
-    model: str, digest: str, device: str, reference: bool, frame: int | FrameExtent
-) -> GLNetSegmenter:
-    """The model, loaded once a process and version of it."""
-    reuse_memory()
-    net, card = load_model(find_model(model))
-    return GLNetSegmenter(net, card, choose_device(device), reference, frame)
-
-
-@lru_cache(2)
-def _outlines(aoi: Path, digest: str) -> Outlines:
-    """The area of interest, read once a process and version of it."""
-    return read_outlines(aoi)
-
-
-@lru_cache(8)
-def _area(aoi: Path, digest: str, grid: Grid) -> AreaOfInterest:
-    return AreaOfInterest.place(_outlines(aoi, digest), grid, must_overlap=False)

@@ -9,8 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from glnet_geo.batch_jobs import BlockJob, Digests, MosaicTask, StretchJob, basis_of
+from glnet_geo.batch_jobs import BlockJob, MosaicTask, StretchJob, basis_of
 from glnet_geo.batch_record import SceneFacts, SceneRecord
+from glnet_geo.batch_resources import Digests
 from glnet_geo.block_layout import Block, BlockLayout
 from glnet_geo.block_scores import block_path, is_whole
 from glnet_geo.checkpoint import ModelCard

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from glnet_geo.batch_jobs import Digests
 from glnet_geo.batch_ledger import Ledger
 from glnet_geo.batch_report import BatchOptions
+from glnet_geo.batch_resources import Digests
 from glnet_geo.checkpoint import ModelCard, read_card
 from glnet_geo.checkpoint import model_hash as file_hash
 from glnet_geo.errors import BatchError

@@ -118,6 +118,7 @@ FLOORS = (
         "batch_ledger",
         "batch_report",
         "batch_request",
+        "batch_resources",
         "batch_results",
         "engines",
         "dask_worker",
