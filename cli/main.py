@@ -128,7 +128,7 @@ def main() -> None:
     """
     configure_logging(0)
     # Read when PyTorch loads. Its threads wait for each other by spinning, for milliseconds by
-    # default: beside another busy process a prediction took three times as long as with this.
+    # default: beside another busy process a prediction took about twice as long as with this.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         code = group(prog_name="glnet-geo", auto_envvar_prefix="GLNET_GEO", standalone_mode=False)
