@@ -82,10 +82,15 @@ class DecoderWidths:
 
 
 class Smoothing(nn.Conv2d):
-    """A 3x3 convolution, on request with batch norm and ReLU."""
+    """A 3x3 convolution, on request with batch norm and ReLU.
+
+    Attributes:
+        is_activated: Whether it has them.
+    """
 
     def __init__(self, inputs: int, outputs: int, activated: bool) -> None:
         super().__init__(inputs, outputs, 3, padding=1)
+        self.is_activated = activated
         self.norm = nn.BatchNorm2d(outputs) if activated else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -140,17 +145,21 @@ class FPN(nn.Module):
             backbone: c2 to c5 of this branch, N x C x H x W each.
             other: The other branch's maps of the same ground, of any size; only when fused.
         """
-        theirs: Iterator[Levels | None] = repeat(None) if other is None else iter(other)
-        lateral = self._top_down(_join(backbone, next(theirs)))
-        smooth1 = self._smooth(1, _join(lateral, next(theirs)))
-        smooth2 = self._smooth(2, _join(smooth1, next(theirs)))
-        joined = _join(smooth2, next(theirs))
+        stages = self.share(backbone, other)
+        joined = _join(stages.smooth2, None if other is None else other.smooth2)
         # Coarsest first, as the reference concatenates.
         features = torch.cat([resize_like(level, joined[0]) for level in reversed(joined)], 1)
         if self.smooth is not None:
             features = self.smooth(features)
-        stages = StageMaps(backbone, lateral, smooth1, smooth2)
         return Decoded(stages, features, self.classify(features))
+
+    def share(self, backbone: Levels, other: StageMaps | None = None) -> StageMaps:
+        """The part of `forward` that makes the maps which the other branch wants."""
+        theirs: Iterator[Levels | None] = repeat(None) if other is None else iter(other)
+        lateral = self._top_down(_join(backbone, next(theirs)))
+        smooth1 = self._smooth(1, _join(lateral, next(theirs)))
+        smooth2 = self._smooth(2, _join(smooth1, next(theirs)))
+        return StageMaps(backbone, lateral, smooth1, smooth2)
 
     def _top_down(self, levels: Levels) -> Levels:
         c2, c3, c4, c5 = levels

@@ -14,7 +14,6 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from glnet_geo.models.backbones import BACKBONES
 from glnet_geo.models.fpn import FPN, Decoded, DecoderWidths, StageMaps, resize_like
@@ -114,7 +113,7 @@ class GLNet(nn.Module):
         shape = (1, -1, 1, 1)
         mean = pixels.new_tensor(self.architecture.mean, dtype=torch.float32).view(shape)
         std = pixels.new_tensor(self.architecture.std, dtype=torch.float32).view(shape)
-        scaled = pixels.float().div_(255).sub_(mean).div_(std)
+        scaled = (pixels.float() / 255).sub_(mean).div_(std)
         return scaled.contiguous(memory_format=torch.channels_last)
 
 
@@ -123,12 +122,12 @@ class FrameLogits:
     """What GLNet says of one frame, all at a quarter of the input's resolution.
 
     Attributes:
-        whole: 1 x K x h x w, of the last global branch.
+        whole: 1 x K x h x w, of the last global branch; may be None where there are patches.
         patches: P x K x h x w, of the ensemble, patch by patch; None in the global form.
-        local: P x K x h x w, of the local branch alone; None unless asked for.
+        local: P x K x h x w, of the local branch alone; may be None.
     """
 
-    whole: Tensor
+    whole: Tensor | None
     patches: Tensor | None = None
     local: Tensor | None = None
 
@@ -166,50 +165,34 @@ def segment_frame(
     read_patches: Callable[[Sequence[FramePatch]], Tensor],
     layout: PatchLayout,
     batch_size: int = 1,
-    with_local: bool = False,
 ) -> FrameLogits:
-    """Segments one frame (steps 6 to 8, or 12 in the form with both ways).
+    """Segments one frame, step by step as the reference does (steps 6 to 8 or 12).
 
-    The ensemble's convolution is linear, so its local half is applied to a patch's maps as soon
-    as they are there and only its few output channels are kept; local maps are merged into the
-    global frame at once. No patch's maps outlive it.
+    This is what GLNet computes; `inference` computes the same in less time and memory.
 
     Args:
         net: The networks, in eval mode.
         view: 1 x bands x h x w, normalised: the whole frame, small.
         read_patches: Gives the normalised pixels of P patches, P x bands x p x p.
         layout: The frame's patches.
-        batch_size: Patches that run at a time. More cost memory and, on a CPU, no less time.
-        with_local: Whether to keep the local branch's own logits.
+        batch_size: Patches that run at a time.
     """
     with torch.inference_mode():
         context: Decoded = net.context(view)
         if net.local is None or net.ensemble is None:
             return FrameLogits(context.logits)
-        merging = Merging(context.stages, layout) if net.feedback is not None else None
-        own_halves, local_logits = [], []
+        merging = Merging(context.stages, layout)
         patches = [FramePatch(0, window) for window in layout.windows]
         batches = [patches[k : k + batch_size] for k in range(0, len(patches), batch_size)]
+        features, own = [], []
         for batch in batches:
             local = local_maps(net.local, read_patches(batch), context.stages, layout, batch)
-            own_halves.append(_half(net.ensemble, local.features, own=True))
-            if with_local:
-                local_logits.append(local.logits)
-            if merging is not None:
-                merging.add(local.stages, batch)
-        last = context
-        if net.feedback is not None and merging is not None:
-            last = net.feedback(view, merging.mean())
-        for half, batch in zip(own_halves, batches, strict=True):
-            other = features_under(last.features, layout, batch, like=half)
-            half += _half(net.ensemble, other, own=False)
-        return FrameLogits(
-            last.logits, torch.cat(own_halves), torch.cat(local_logits) if with_local else None
-        )
-
-
-def _half(ensemble: nn.Conv2d, features: Tensor, own: bool) -> Tensor:
-    """The ensemble's output for one of its two halves; the bias goes with the other branch's."""
-    count = features.shape[1]
-    weight = ensemble.weight[:, :count] if own else ensemble.weight[:, count:]
-    return F.conv2d(features, weight, None if own else ensemble.bias, padding=1)
+            features.append(local.features)
+            own.append(local.logits)
+            merging.add(local.stages, batch)
+        last = context if net.feedback is None else net.feedback(view, merging.mean())
+        joint = []
+        for local_features, batch in zip(features, batches, strict=True):
+            other = features_under(last.features, layout, batch, like=local_features)
+            joint.append(net.ensemble(torch.cat([local_features, other], 1)))
+        return FrameLogits(last.logits, torch.cat(joint), torch.cat(own))

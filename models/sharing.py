@@ -8,6 +8,7 @@ at their places and divided by how many patches cover each place (step 12 iii).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -82,19 +83,25 @@ class Merging:
     def _coverage(self, like: Tensor) -> Tensor:
         """The count of patches over each pixel of the frame, resized bilinearly to a map."""
         # Count and resizing both separate into rows and columns: no frame-sized image is needed.
-        layout = self._layout
-        rows = _axis_coverage(layout.tops, layout.patch_size, layout.height, like, like.shape[-2])
-        columns = _axis_coverage(
-            layout.lefts, layout.patch_size, layout.width, like, like.shape[-1]
-        )
+        layout, kind = self._layout, (like.device, like.dtype)
+        height, width = like.shape[-2:]
+        rows = _axis_coverage(layout.tops, layout.patch_size, layout.height, height, *kind)
+        columns = _axis_coverage(layout.lefts, layout.patch_size, layout.width, width, *kind)
         return rows[:, None] * columns[None, :]
 
 
+# Frames of a scene have much the same layout; it need not be brought to the device for each.
+@lru_cache(64)
 def _axis_coverage(
-    starts: tuple[int, ...], patch_size: int, length: int, like: Tensor, size: int
+    starts: tuple[int, ...],
+    patch_size: int,
+    length: int,
+    size: int,
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> Tensor:
     count = torch.zeros(1, 1, length)
     for start in starts:
         count[..., start : start + patch_size] += 1
     resized = F.interpolate(count, size, mode="linear", align_corners=False)
-    return resized[0, 0].to(like.device, like.dtype)
+    return resized[0, 0].to(device, dtype)

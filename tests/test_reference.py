@@ -6,12 +6,14 @@ Tolerances are those that data/reference/README.md derives from float64 runs.
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 
 import numpy as np
 import pytest
 import torch
 
 from glnet_geo.models.glnet import Architecture, Form, FrameLogits, GLNet, local_maps, segment_frame
+from glnet_geo.models.inference import InferenceNet
 from glnet_geo.models.reference import PREFIX, reference_key
 from glnet_geo.models.sharing import FramePatch, Merging
 from tests import reference
@@ -51,11 +53,24 @@ FORMS = {
 }
 
 
+@lru_cache(6)
+def plain_of(case, mode: int) -> FrameLogits:
+    """The plain steps, run once for several tests."""
+    return run(case, mode)
+
+
 def run(case, mode: int, **options) -> FrameLogits:
     form, sources = FORMS[mode]
     net = reference.build(form, **sources)
     options.setdefault("batch_size", case.batch_size)
     return segment_frame(net, case.view, case.read_patches, case.layout, **options)
+
+
+def run_prepared(case, mode: int, **options) -> FrameLogits:
+    """The same through the networks as they are prepared for prediction."""
+    form, sources = FORMS[mode]
+    net = InferenceNet(reference.build(form, **sources))
+    return net.segment(case.view, case.read_patches, case.layout, **options)
 
 
 def test_geometry(case):
@@ -84,7 +99,7 @@ def assert_labels_agree(predicted: np.ndarray, expected: np.ndarray) -> None:
 
 @pytest.mark.parametrize("mode", [1, 2, 3])
 def test_inference(case, mode):
-    logits = run(case, mode, with_local=True)
+    logits = plain_of(case, mode)
     expected = case.expected
     whole = logits.whole.numpy()
     np.testing.assert_allclose(whole, expected[f"m{mode}_output_global"], rtol=0, atol=ABSOLUTE)
@@ -107,6 +122,26 @@ def test_inference(case, mode):
         ):
             np.testing.assert_allclose(actual, expected[name], rtol=0, atol=ABSOLUTE, err_msg=name)
         assert_labels_agree(merged.argmax(0), expected[f"m{mode}_predictions{suffix}"])
+
+
+@pytest.mark.parametrize("mode", [1, 2, 3])
+def test_inference_by_shortcuts(case, mode):
+    """The authors' numbers again, and ours by the plain steps within rounding."""
+    plain, prepared = plain_of(case, mode), run_prepared(case, mode)
+    if mode == 1:
+        assert_same_to_rounding(prepared.whole, plain.whole)
+        return
+    assert_same_to_rounding(prepared.patches, plain.patches)
+    stride = case.json["patch_stride"]
+    expected = case.expected[f"m{mode}_ensemble_logits_strided"]
+    actual = prepared.patches[..., ::stride, ::stride].numpy()
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=ABSOLUTE)
+    merged = scores(case, prepared.patches)
+    assert_labels_agree(merged.argmax(0), case.expected[f"m{mode}_predictions"])
+
+
+def assert_same_to_rounding(actual: torch.Tensor, expected: torch.Tensor) -> None:
+    assert (actual - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
 @pytest.mark.slow
