@@ -109,12 +109,13 @@ def batched(tiles: Path, workers: int) -> float:
     from glnet_geo.engines import InProcessEngine
     from glnet_geo.map_options import MapOptions
     from glnet_geo.modelzoo import find_model
+    from glnet_geo.precision import Precision
     from glnet_geo.tiling import FrameExtent
 
     def start(shared):
         if not workers:
             digest = model_hash(find_model("dubai-urban"))
-            segmenter_of("dubai-urban", digest, "cpu", False, FrameExtent.CARD)
+            segmenter_of("dubai-urban", digest, "cpu", Precision.AUTO, False, FrameExtent.CARD)
             return InProcessEngine()
         engine = DaskEngine.local(workers)
         return engine

@@ -37,6 +37,13 @@ resume_option = click.option("--resume", is_flag=True, help="Continue an interru
 device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."
 )
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    default="auto",
+    show_default=True,
+    help="Numbers of the networks. auto: bf16 or fp16 on NVIDIA GPUs that have it, else fp32.",
+)
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print the summary as one JSON object on stdout."
 )
@@ -108,6 +115,7 @@ def mapping_options(command: Command) -> Command:
             help="Follow the reference implementation's arithmetic to the letter.",
         ),
         device_option,
+        precision_option,
     )
     return _all_of(options, command)
 
@@ -115,13 +123,19 @@ def mapping_options(command: Command) -> Command:
 def map_options_of(options: dict[str, Any]) -> Any:
     """Takes what `mapping_options` gave out of a command's options, as `MapOptions`."""
     from glnet_geo.map_options import MapOptions
+    from glnet_geo.precision import Precision
     from glnet_geo.validity import Validity
 
     masks = ("any_valid", "nodata", "nodata_tolerance")
     validity = Validity(*(options.pop(name) for name in masks))
     others = ("model", "scale", "aoi", "gsd", "frame", "device", "reference")
     chosen = {name: options.pop(name) for name in others}
-    return MapOptions(bands=options.pop("bands") or (), validity=validity, **chosen)
+    return MapOptions(
+        bands=options.pop("bands") or (),
+        validity=validity,
+        precision=Precision(options.pop("precision")),
+        **chosen,
+    )
 
 
 def listed(names: Sequence[str]) -> Iterator[str]:

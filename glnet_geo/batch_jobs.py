@@ -205,7 +205,12 @@ class BlockJob:
         task, layout = self.task, self.task.layout
         options = task.options
         segmenter = segmenter_of(
-            options.model, self.task.digests.model, options.device, options.reference, options.frame
+            options.model,
+            self.task.digests.model,
+            options.device,
+            options.precision,
+            options.reference,
+            options.frame,
         )
         plan, extent = layout.plan(self.block), layout.extent(self.block)
         columns = layout.columns.members(self.block.column)

@@ -10,12 +10,13 @@ from functools import lru_cache
 from pathlib import Path
 
 from glnet_geo.allocation import reuse_memory
-from glnet_geo.checkpoint import ModelCard, load_model, read_card
+from glnet_geo.checkpoint import ModelCard, read_card
 from glnet_geo.features import AreaOfInterest, Outlines, read_outlines
 from glnet_geo.grid import Grid
 from glnet_geo.map_options import model_tags
 from glnet_geo.modelzoo import find_model
-from glnet_geo.segmenter import GLNetSegmenter, choose_device
+from glnet_geo.precision import Precision
+from glnet_geo.segmenter import GLNetSegmenter, load_segmenter
 from glnet_geo.tiling import FrameExtent
 
 
@@ -55,12 +56,16 @@ def model_of(name: str, digest: str) -> Model:
 
 @lru_cache(2)
 def segmenter_of(
-    model: str, digest: str, device: str, reference: bool, frame: int | FrameExtent
+    model: str,
+    digest: str,
+    device: str,
+    precision: Precision,
+    reference: bool,
+    frame: int | FrameExtent,
 ) -> GLNetSegmenter:
     """The model, loaded once a process and version of it."""
     reuse_memory()
-    net, card = load_model(find_model(model))
-    return GLNetSegmenter(net, card, choose_device(device), reference, frame)
+    return load_segmenter(find_model(model), device, precision, reference, frame)
 
 
 @lru_cache(2)

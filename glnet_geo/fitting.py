@@ -17,6 +17,7 @@ import numpy.typing as npt
 from glnet_geo.blending import StripFiles
 from glnet_geo.checkpoint import ModelCard, round_weights, save_model
 from glnet_geo.datasets import Dataset, LabelledScene, load_dataset
+from glnet_geo.devices import choose_device
 from glnet_geo.errors import DatasetError
 from glnet_geo.frame_source import Footing, FrameSource
 from glnet_geo.grid import Window
@@ -30,7 +31,7 @@ from glnet_geo.outputs import check_output, working_folder
 from glnet_geo.radiometry import find_stretch
 from glnet_geo.raster import SceneReader, gdal_environment
 from glnet_geo.sampling import FrameSampler, OpenScene
-from glnet_geo.segmenter import GLNetSegmenter, choose_device
+from glnet_geo.segmenter import GLNetSegmenter
 from glnet_geo.tiling import PatchLayout
 from glnet_geo.training import FrameGeometry, Progress, Schedule, TrainingRun
 

@@ -93,6 +93,10 @@ class ReadyFrame:
     wanted: Mask
 
 
+def _as_it_is(chip: Chip) -> Chip:
+    return chip
+
+
 @dataclass(frozen=True, slots=True)
 class FrameSource:
     """Reads frames one ahead of the network, in a thread with handles of its own.
@@ -105,6 +109,7 @@ class FrameSource:
         folder: Where a striped scene is kept in tiles, a row of frames at a time; None where it
             may be read in windows, decoding the same strips again and again.
         remote: Whether the scene is fetched.
+        stage: What else is done with a frame before its turn.
     """
 
     open_scene: Callable[[], Scene]
@@ -113,6 +118,7 @@ class FrameSource:
     area: AreaOfInterest | None = None
     folder: Path | None = None
     remote: bool = False
+    stage: Callable[[Chip], Chip] = _as_it_is
 
     def read(
         self, plan: FramePlan, first_row: int = 0, part: Window | None = None
@@ -176,7 +182,7 @@ class _Worker:
         if not wanted.any():
             return None
         fill_invalid(chip.pixels, chip.valid)
-        return ReadyFrame(chip, wanted)
+        return ReadyFrame(self._source.stage(chip), wanted)
 
     def _read(self, window: Window) -> Chip:
         """Reads a window of the view as uint8."""

@@ -16,7 +16,7 @@ from typing import Any
 from dask import config
 from dask.system import cpu_count
 
-from glnet_geo.segmenter import count_gpus
+from glnet_geo.devices import count_gpus
 
 _SILENT = 60  # above logging.CRITICAL
 _START = 10.0  # seconds that workers may take to start before they are ended all the same

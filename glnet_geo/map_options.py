@@ -14,6 +14,7 @@ from glnet_geo.errors import GlnetGeoError, RasterError
 from glnet_geo.frame_source import Footing
 from glnet_geo.grid import Grid
 from glnet_geo.modelzoo import DEFAULT_MODEL
+from glnet_geo.precision import Precision
 from glnet_geo.radiometry import Stretch
 from glnet_geo.raster import SceneReader
 from glnet_geo.remote import ScenePath, is_remote
@@ -44,6 +45,7 @@ class MapOptions:
         gsd: Ground sample distance of scenes in metres; None for what their CRS says.
         frame: See `GLNetSegmenter`.
         device: "auto", "cpu", "cuda" and so on.
+        precision: See `devices.choose_dtype`.
         reference: Whether to follow the reference's arithmetic, see `GLNetSegmenter`.
     """
 
@@ -55,6 +57,7 @@ class MapOptions:
     gsd: float | None = None
     frame: int | FrameExtent = FrameExtent.CARD
     device: str = "auto"
+    precision: Precision = Precision.AUTO
     reference: bool = False
 
     def opener(self, card: ModelCard) -> partial[SceneReader]:
@@ -148,6 +151,7 @@ class MapOptions:
             **({"AOI_SHA256": area.digest} if area else {}),
             "NETWORK_PIXELS": f"{footing.columns.view} x {footing.rows.view}",
             "FRAME": str(self.frame),
+            "PRECISION": str(self.precision),
             "REFERENCE_ARITHMETIC": str(self.reference).lower(),
         }
 
@@ -160,6 +164,7 @@ class MapOptions:
             "aoi": str(self.aoi) if self.aoi else None,
             "gsd": self.gsd,
             "frame": str(self.frame),
+            "precision": str(self.precision),
             "reference": self.reference,
         }
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from glnet_geo.allocation import reuse_memory
 from glnet_geo.blending import StripFiles
-from glnet_geo.checkpoint import load_model, read_card
+from glnet_geo.checkpoint import read_card
 from glnet_geo.errors import GlnetGeoError, RasterError
 from glnet_geo.frame_source import FrameSource
 from glnet_geo.map_options import MapOptions, area_of, model_tags
@@ -27,11 +27,12 @@ from glnet_geo.outputs import (
     work_folder,
     working_folder,
 )
+from glnet_geo.precision import Precision
 from glnet_geo.radiometry import find_stretch
 from glnet_geo.raster import SceneReader, gdal_environment
 from glnet_geo.raster_output import MapContent, MapParts
 from glnet_geo.remote import is_fetched, is_remote, scene_path
-from glnet_geo.segmenter import GLNetSegmenter, choose_device
+from glnet_geo.segmenter import GLNetSegmenter, load_segmenter
 from glnet_geo.tiling import FrameExtent
 from glnet_geo.validity import THE_FILES, Validity
 
@@ -50,6 +51,7 @@ def predict(
     gsd: float | None = None,
     frame: int | FrameExtent = FrameExtent.CARD,
     device: str = "auto",
+    precision: Precision | str = Precision.AUTO,
     reference: bool = False,
     overwrite: bool = False,
     resume: bool = False,
@@ -75,6 +77,7 @@ def predict(
         gsd: Ground sample distance of the scene in metres; None for what its CRS says.
         frame: See `GLNetSegmenter`.
         device: "auto", "cpu", "cuda" and so on.
+        precision: "auto", "fp32", "bf16" or "fp16"; see `devices.choose_dtype`.
         reference: Whether to follow the reference's arithmetic, see `GLNetSegmenter`.
         overwrite: Whether an existing output may be replaced.
         resume: Whether to continue an interrupted run.
@@ -86,7 +89,16 @@ def predict(
     """
     frame = FrameExtent(frame) if isinstance(frame, str) else frame
     options = MapOptions(
-        model, tuple(bands or ()), tuple(scale), validity, aoi, gsd, frame, device, reference
+        model,
+        tuple(bands or ()),
+        tuple(scale),
+        validity,
+        aoi,
+        gsd,
+        frame,
+        device,
+        Precision(precision),
+        reference,
     )
     return map_to_file(scene, output, options, overwrite=overwrite, resume=resume, report=report)
 
@@ -110,15 +122,16 @@ def map_to_file(
     reuse_memory()
     open_scene, remote = partial(options.opener(card), scene), is_fetched(scene)
     with gdal_environment(remote=remote), open_scene() as reader:
-        net, card = load_model(model_file)
-        device = choose_device(options.device)
-        segmenter = GLNetSegmenter(net, card, device, options.reference, options.frame)
+        segmenter = load_segmenter(
+            model_file, options.device, options.precision, options.reference, options.frame
+        )
         footing = options.footing(reader.grid, scene, card)
         check_not_input(output, reader.files)
         area, stretch = area_of(aoi, reader.grid), find_stretch(reader, options.scale)
         for caution in options.cautions(reader, card, footing):
             _log.warning("%s", caution)
-        source = FrameSource(open_scene, footing, stretch, area, work_folder(output), remote)
+        folder = work_folder(output)
+        source = FrameSource(open_scene, footing, stretch, area, folder, remote, segmenter.stage)
         tags = {
             **model_tags(card, model_file),
             **options.tags(reader, footing, stretch, area),
@@ -149,7 +162,7 @@ def _map(
     report: Callable[[int, int], None],
 ) -> MapContent:
     """Maps the scene from where an interrupted run left it; what the map holds."""
-    identity = {**tags, **_state_of(scene, segmenter.device)}
+    identity = {**tags, **_state_of(scene, segmenter)}
     is_resumed = resume and MapParts.has_any(work_folder(output))
     if resume and not is_resumed:
         _log.warning("There is nothing to resume for %s. Starting afresh.", output)
@@ -169,7 +182,7 @@ def _map(
             raise
 
 
-def _state_of(scene: SceneReader, device: str) -> dict[str, str]:
+def _state_of(scene: SceneReader, segmenter: GLNetSegmenter) -> dict[str, str]:
     """What must not change between a run and its resumption, besides the parameters."""
     try:
         states = [(path.name, path.stat()) for path in scene.files]
@@ -184,7 +197,8 @@ def _state_of(scene: SceneReader, device: str) -> dict[str, str]:
     return {
         "scene files": f"{files} {name}",
         "scene grid": str((grid.height, grid.width, tuple(grid.transform), grid.crs)),
-        "device": device,
+        "device": segmenter.device,
+        "precision": str(segmenter.dtype),
     }
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,20 +14,37 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glnet_geo.blending import FrameScores, blend_weights
-from glnet_geo.checkpoint import ModelCard
-from glnet_geo.errors import GlnetGeoError
-from glnet_geo.models.glnet import FrameLogits, GLNet, segment_frame
+from glnet_geo.checkpoint import ModelCard, load_model
+from glnet_geo.devices import choose_device, choose_dtype
+from glnet_geo.models.glnet import FrameLogits, GLNet
+from glnet_geo.models.inference import InferenceNet
 from glnet_geo.models.sharing import FramePatch
+from glnet_geo.precision import Precision
 from glnet_geo.radiometry import shrink
 from glnet_geo.raster import Chip
 from glnet_geo.tiling import FrameExtent, FramePlan, PatchLayout
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StagedChip(Chip):
+    """A frame that is on the device, or on its way there.
+
+    Attributes:
+        frame: Its pixels, uint8 C x H x W, mirrored until they hold a patch.
+        view: The whole of it, small, uint8 C x h x w.
+        layout: Its patches.
+    """
+
+    frame: Tensor
+    view: Tensor
+    layout: PatchLayout
 
 
 class GLNetSegmenter:
     """GLNet as a segmenter.
 
     Args:
-        net: The networks, in eval mode.
+        net: The networks, in eval mode. They are copied; what is not needed otherwise may go.
         card: Their card.
         device: Where to run.
         reference: Whether to follow the reference's arithmetic to the letter: frames of exactly
@@ -33,12 +52,14 @@ class GLNetSegmenter:
             where patches overlap, and classes predicted that the legend ignores.
         frame: Side of the frames in pixels; or about that of the card, where it saves work; or
             the whole scene as one frame.
-        batch_size: Patches that run at a time.
+        dtype: Floating-point type of weights and maps.
+        batch_size: Patches that run at a time; None for what suits the device.
 
     Attributes:
         legend: The classes, in the order of the scores.
         n_bands: Bands of the pixels that it takes.
         device: Type of the device where it runs: cpu, cuda and so on.
+        dtype: As given.
 
     Raises:
         GlnetGeoError: The frame is no larger than the overlaps of frames.
@@ -51,57 +72,84 @@ class GLNetSegmenter:
         device: torch.device,
         reference: bool = False,
         frame: int | FrameExtent = FrameExtent.CARD,
-        batch_size: int = 1,
+        dtype: torch.dtype = torch.float32,
+        batch_size: int | None = None,
     ) -> None:
         card.check_frame(frame)
         self.legend = card.legend
         self.device = device.type
+        self.dtype = dtype
         self.n_bands = net.architecture.bands
-        self._net = net.to_channels_last(device)
+        self._net = InferenceNet(net.to_channels_last(device), dtype)
         self._card = card
         self._device = device
         self._reference = reference
         self._frame = frame
-        self._batch_size = batch_size
+        # On a CPU more patches at a time cost memory and, as measured, no less time.
+        self._batch_size = batch_size or (1 if device.type == "cpu" else _GPU_PATCHES)
+        self._copies: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self._copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def frames(self, height: int, width: int) -> FramePlan:
         """The frames that a scene of this size is covered with."""
         return self._card.frames(height, width, self._frame, self._reference)
 
-    def __call__(self, chip: Chip) -> Iterator[FrameScores]:
-        """Scores of a frame's uint8 pixels C x H x W.
+    def stage(self, chip: Chip) -> StagedChip:
+        """Makes a frame ready ahead of its turn, in the thread that reads.
 
         Frames smaller than a patch are mirrored at their borders until they hold one.
+        """
+        size = self._card.patch_size
+        height, width = (max(side, size) for side in chip.pixels.shape[1:])
+        pixels = _mirror_to(chip.pixels, height, width)
+        layout = PatchLayout.cover(height, width, size)
+        view = shrink(pixels, *self._view_size(layout))
+        return StagedChip(
+            chip.pixels, chip.valid, chip.grid, self._upload(pixels), self._upload(view), layout
+        )
+
+    def _upload(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
+        tensor = torch.from_numpy(pixels)
+        if self._copies is None:
+            return tensor.to(self._device)
+        # Beside the computation, which goes on with the frame before.
+        with torch.cuda.stream(self._copies):
+            return tensor.pin_memory().to(self._device, non_blocking=True)
+
+    def __call__(self, chip: Chip) -> Iterator[FrameScores]:
+        """Scores of a frame's uint8 pixels C x H x W, staged or not.
 
         Yields:
             The frame's rows from the top, in bands of K x n x W.
         """
+        staged = chip if isinstance(chip, StagedChip) else self.stage(chip)
+        logits = self._segment(staged)
         height, width = chip.pixels.shape[1:]
-        size = self._card.patch_size
-        pixels = _mirror_to(chip.pixels, max(height, size), max(width, size))
-        layout = PatchLayout.cover(pixels.shape[1], pixels.shape[2], size)
-        frame = torch.from_numpy(pixels)
-
-        def read_patches(patches: Sequence[FramePatch]) -> Tensor:
-            windows = [(slice(None), *patch.window.slices) for patch in patches]
-            return self._to_network(torch.stack([frame[window] for window in windows]))
-
-        view = shrink(pixels, *self._view_size(layout))
-        logits = segment_frame(
-            self._net,
-            self._to_network(torch.from_numpy(view)[None]),
-            read_patches,
-            layout,
-            self._batch_size,
-        )
         ignored = sorted(set(range(len(self.legend))) - set(self.legend.counted))
-        for top, band in self._merge(logits, layout):
+        for top, band in self._merge(logits, staged.layout):
             if top >= height:
                 return
             scores = band[:, : height - top, :width].cpu().numpy()
             if not self._reference:
                 scores[ignored] = -np.inf
             yield scores
+
+    def _segment(self, staged: StagedChip) -> FrameLogits:
+        frame, view = staged.frame, staged.view
+        if self._copies is not None:
+            here = torch.cuda.current_stream(self._device)
+            here.wait_stream(self._copies)
+            # Their memory was taken from the other stream's.
+            frame.record_stream(here)
+            view.record_stream(here)
+
+        def read_patches(patches: Sequence[FramePatch]) -> Tensor:
+            windows = [(slice(None), *patch.window.slices) for patch in patches]
+            return self._net.normalize(torch.stack([frame[window] for window in windows]))
+
+        view = self._net.normalize(view[None])
+        return self._net.segment(view, read_patches, staged.layout, self._batch_size)
 
     def _view_size(self, layout: PatchLayout) -> tuple[int, int]:
         """Rows and columns of the global view.
@@ -119,9 +167,6 @@ class GLNetSegmenter:
         height, width = (round(side / decimation) for side in (layout.height, layout.width))
         return max(height, smallest), max(width, smallest)
 
-    def _to_network(self, pixels: Tensor) -> Tensor:
-        return self._net.normalize(pixels.to(self._device, non_blocking=True))
-
     def _merge(self, logits: FrameLogits, layout: PatchLayout) -> Iterator[tuple[int, Tensor]]:
         """The frame's scores: enlarged logits, joined where patches overlap (step 9).
 
@@ -129,6 +174,7 @@ class GLNetSegmenter:
             First row, and K x n x (columns of the frame) of it and the following ones.
         """
         if logits.patches is None:
+            assert logits.whole is not None
             yield 0, self._enlarge(logits.whole, layout.height, layout.width)
             return
         size = layout.patch_size
@@ -160,6 +206,25 @@ class GLNetSegmenter:
         return F.interpolate(logits.contiguous(), (height, width), mode=mode)[0]
 
 
+def load_segmenter(
+    model_file: Path,
+    device: str = "auto",
+    precision: Precision = Precision.AUTO,
+    reference: bool = False,
+    frame: int | FrameExtent = FrameExtent.CARD,
+) -> GLNetSegmenter:
+    """A model file as a segmenter, on a device by name; see `GLNetSegmenter`.
+
+    Raises:
+        GlnetGeoError: The file is no model, or there is no such device here.
+    """
+    net, card = load_model(model_file)
+    place = choose_device(device)
+    dtype = choose_dtype(precision, place, reference)
+    return GLNetSegmenter(net, card, place, reference, frame, dtype)
+
+
+_GPU_PATCHES = 4  # at a time: within 2 GB with the paper's networks; their speed was not measured
 _MIN_VIEW = 64  # pixels; two cells of the coarsest map
 
 
@@ -168,27 +233,3 @@ def _mirror_to(pixels: npt.NDArray[np.uint8], height: int, width: int) -> npt.ND
     if below == right == 0:
         return pixels
     return np.pad(pixels, ((0, 0), (0, below), (0, right)), mode="symmetric")
-
-
-def choose_device(name: str) -> torch.device:
-    """A device by name; "auto" takes a GPU where there is one.
-
-    Raises:
-        GlnetGeoError: There is no such device here.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, ImportError) as error:
-        reason = str(error).splitlines()[0][:100]
-        raise GlnetGeoError(f"Device {name!r} cannot be used here: {reason}") from None
-    return device
-
-
-def count_gpus() -> int:
-    """GPUs that can be told apart by CUDA_VISIBLE_DEVICES."""
-    return torch.cuda.device_count()

@@ -31,6 +31,7 @@ FLOORS = (
         "map_summary",
         "mosaic",
         "outputs",
+        "precision",
         "remote",
         "results_table",
         "run_lock",
@@ -51,6 +52,7 @@ FLOORS = (
         "block_layout",
         "metrics",
         "models",
+        "devices",
         "kernels",
         "union_find",
         "heap",
@@ -152,7 +154,7 @@ FENCES = {
     "pyarrow": {"vector_formats"},
     "pyproj": {"features", "footprint", "vector_formats", "vector_layer"},
     "sqlite3": {"geopackage"},
-    "torch": {"models", "checkpoint", "importing", "training", "segmenter"},
+    "torch": {"models", "checkpoint", "devices", "importing", "training", "segmenter"},
     "safetensors": {"block_scores", "checkpoint"},
 }
 

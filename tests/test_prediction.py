@@ -15,15 +15,17 @@ from rio_cogeo.cogeo import cog_validate
 
 from glnet_geo.blending import best_class
 from glnet_geo.checkpoint import load_model, model_hash
+from glnet_geo.devices import choose_device
 from glnet_geo.errors import GlnetGeoError
 from glnet_geo.grid import Grid
 from glnet_geo.legend import DEEPGLOBE, DUBAI, NODATA
-from glnet_geo.models.glnet import Form, GLNet, segment_frame
+from glnet_geo.models.glnet import Form, GLNet
+from glnet_geo.models.inference import InferenceNet
 from glnet_geo.modelzoo import find_model
 from glnet_geo.prediction import predict
 from glnet_geo.radiometry import find_stretch
 from glnet_geo.raster import Chip, SceneReader
-from glnet_geo.segmenter import GLNetSegmenter, choose_device
+from glnet_geo.segmenter import GLNetSegmenter
 from glnet_geo.synthetic import make_scene
 from glnet_geo.tiling import FrameExtent
 from glnet_geo.validity import Validity
@@ -260,11 +262,13 @@ def test_a_frame_smaller_than_its_overlaps_is_refused():
 def test_a_whole_scene_as_one_frame_is_seen_as_small_as_in_the_paper(monkeypatch):
     sizes = []
 
+    segment_as_ever = InferenceNet.segment
+
     def recording(net, view, *others):
         sizes.append(view.shape[-2:])
-        return segment_frame(net, view, *others)
+        return segment_as_ever(net, view, *others)
 
-    monkeypatch.setattr("glnet_geo.segmenter.segment_frame", recording)
+    monkeypatch.setattr(InferenceNet, "segment", recording)
     for size in ((256, 256), (1280, 640), (130, 200)):
         segment(size=size, global_size=128)
     assert sizes == [(128, 128), (128, 64), (65, 100)]

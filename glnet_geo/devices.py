@@ -1,0 +1,58 @@
+"""Where networks run, and in which floating-point type."""
+
+from __future__ import annotations
+
+import torch
+
+from glnet_geo.errors import GlnetGeoError
+from glnet_geo.precision import Precision
+
+_TYPES = {
+    Precision.FP32: torch.float32,
+    Precision.BF16: torch.bfloat16,
+    Precision.FP16: torch.float16,
+}
+
+
+def choose_device(name: str) -> torch.device:
+    """A device by name; "auto" takes a GPU where there is one.
+
+    Raises:
+        GlnetGeoError: There is no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).splitlines()[0][:100]
+        raise GlnetGeoError(f"Device {name!r} cannot be used here: {reason}") from None
+    return device
+
+
+def count_gpus() -> int:
+    """GPUs that can be told apart by CUDA_VISIBLE_DEVICES."""
+    return torch.cuda.device_count()
+
+
+def choose_dtype(precision: Precision, device: torch.device, reference: bool) -> torch.dtype:
+    """The floating-point type for a device.
+
+    "auto" is the half precision that an NVIDIA GPU multiplies in. It is fp32 on all else: on a CPU
+    so that a map does not depend on which one (some are slower in half precision, some faster), on
+    other GPUs because nothing was tried there; and wherever the reference's arithmetic is followed.
+    """
+    if precision is not Precision.AUTO:
+        return _TYPES[precision]
+    if device.type != "cuda" or reference:
+        return torch.float32
+    generation, _ = torch.cuda.get_device_capability(device)
+    if generation >= _AMPERE:
+        return torch.bfloat16
+    return torch.float16 if generation >= _VOLTA else torch.float32
+
+
+_VOLTA, _AMPERE = 7, 8  # the first generations that multiply matrices in fp16 and in bf16
