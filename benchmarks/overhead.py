@@ -65,17 +65,18 @@ def main() -> None:
     options = parser.parse_args()
 
     from glnet_geo import blending, frame_source, prediction, raster_output, segmenter
+    from glnet_geo.models import inference
 
     clock = Clock()
     timings = (
-        (segmenter, "segment_frame", clock.timed, "networks"),
+        (inference.InferenceNet, "segment", clock.timed, "networks"),
         (segmenter, "shrink", clock.timed, "global views"),
         (blending.Blender, "add", clock.timed_steps, "joining and blending"),
         (frame_source.FrameSource, "read", clock.timed_steps, "waiting for frames"),
         (raster_output.PartWriter, "write", clock.timed, "writing rows"),
         (raster_output.PartWriter, "close", clock.timed, "writing rows"),
         (raster_output.MapParts, "publish", clock.timed, "overviews and the final file"),
-        (prediction, "load_model", clock.timed, "loading the model"),
+        (prediction, "load_segmenter", clock.timed, "loading the model"),
     )
     with tempfile.TemporaryDirectory() as name:
         scene = Path(name) / "scene.tif"

@@ -45,13 +45,24 @@ def sum_taps(mixed: Tensor, rows: int, columns: int) -> Tensor:
     Returns:
         N x O x rows x columns, channels last in memory.
     """
-    count, channels, height, width = mixed.shape
-    outputs = channels // 9
+    return _sums(mixed, 3, rows, columns)
+
+
+def resize_by_sums(x: Tensor, rows: int, columns: int) -> Tensor:
+    """As `fpn.resize`; enlarging, in half its time where channels are last in memory."""
+    return x if x.shape[-2:] == (rows, columns) else _sums(x, 1, rows, columns)
+
+
+def _sums(x: Tensor, taps: int, rows: int, columns: int) -> Tensor:
+    """Resizes N x taps*taps*O x h x w and adds up the taps: N x O x rows x columns."""
+    count, channels, height, width = x.shape
+    outputs = channels // taps**2
     # In memory n, h, w, i, j, o, i and j being the taps; then n, h, i, W, o; then n, H, W, o.
-    table = mixed.permute(0, 2, 3, 1).reshape(-1, outputs)
-    across = _terms(width, columns, (count * height, 3), mixed.device, mixed.dtype)
+    table = x.permute(0, 2, 3, 1).reshape(-1, outputs)
+    kind = (x.device, x.dtype)
+    across = _terms(width, columns, (count * height, taps, taps), *kind)
     wide = across.sum_of(table).view(-1, columns * outputs)
-    down = _terms(height, rows, (count, 1), mixed.device, mixed.dtype)
+    down = _terms(height, rows, (count, 1, taps), *kind)
     return down.sum_of(wide).view(count, rows, columns, outputs).permute(0, 3, 1, 2)
 
 
@@ -65,31 +76,38 @@ class _Terms(NamedTuple):
         return F.embedding_bag(self.places, table, mode="sum", per_sample_weights=self.weights)
 
 
-@lru_cache(256)
+@lru_cache(512)
 def _terms(
-    length: int, target: int, around: tuple[int, int], device: torch.device, dtype: torch.dtype
+    length: int,
+    target: int,
+    around: tuple[int, int, int],
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> _Terms:
-    """What each place of an enlarged axis is the sum of.
+    """What each place of a resized axis is the sum of.
 
     Args:
         length: Of the axis before.
         target: Its length after.
-        around: The table's shape is a, length, b, 3: for the columns, b is the rows' taps.
+        around: The table's shape is a, length, b, taps: for the columns, b is the rows' taps.
         device: Where to.
         dtype: Of the weights.
 
     Returns:
         Two of a*b*target x terms.
     """
-    before, between = around
-    matrix = _shifted(_resize_matrix(length, target)).flatten(1)
+    before, between, taps = around
+    matrix = _resize_matrix(length, target)[:, :, None]
+    if taps == 3:
+        matrix = _shifted(matrix)
+    matrix = matrix.flatten(1)
     n_terms = int(matrix.count_nonzero(1).max())
     entry = matrix.abs().topk(n_terms, dim=1).indices
     weight = matrix.gather(1, entry)
-    position, tap = entry // 3, entry % 3
+    position, tap = entry // taps, entry % taps
     outer = torch.arange(before)[:, None, None, None]
     middle = torch.arange(between)[None, :, None, None]
-    index = ((outer * length + position) * between + middle) * 3 + tap
+    index = ((outer * length + position) * between + middle) * taps + tap
     weight = weight.expand(index.shape).reshape(-1, n_terms)
     return _Terms(index.reshape(-1, n_terms).to(device), weight.to(device, dtype))
 
@@ -103,6 +121,6 @@ def _resize_matrix(length: int, target: int) -> Tensor:
 
 
 def _shifted(matrix: Tensor) -> Tensor:
-    """Puts S_-1 U, S_0 U and S_1 U beside each other: N x n to N x n x 3."""
-    padded = F.pad(matrix, (0, 0, 1, 1))
-    return torch.stack([padded[:-2], matrix, padded[2:]], -1)
+    """Puts S_-1 U, S_0 U and S_1 U beside each other: N x n x 1 to N x n x 3."""
+    padded = F.pad(matrix, (0, 0, 0, 0, 1, 1))
+    return torch.cat([padded[:-2], matrix, padded[2:]], -1)

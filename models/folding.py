@@ -22,7 +22,7 @@ def folded(network: Network) -> Network:
     network = copy.deepcopy(network)
     for parent in list(network.modules()):
         if isinstance(parent, SameConv2d):
-            parent.pads_kernel = True
+            parent.pads_kernel = parent.groups > 1  # the stem's map is small, its kernel is not
         convolution = parent
         for name, child in list(parent.named_children()):
             if not isinstance(child, nn.BatchNorm2d):

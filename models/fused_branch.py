@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from glnet_geo.models.enlarging import by_taps
+from glnet_geo.models.enlarging import by_taps, resize_by_sums
 from glnet_geo.models.folding import folded
-from glnet_geo.models.fpn import Levels, Smoothing, StageMaps, resize_like
+from glnet_geo.models.fpn import Levels, Smoothing, StageMaps
 from glnet_geo.models.glnet import Branch
 from glnet_geo.models.split_conv import SplitConv2d
 
@@ -102,7 +102,7 @@ class FusedBranch:
         smooth1 = _smoothed(self._smooth1, lateral, other.lateral)
         smooth2 = _smoothed(self._smooth2, smooth1, other.smooth1)
         *coarser, _ = (
-            torch.cat([own, resize_like(theirs, own)], 1)
+            torch.cat([own, resize_by_sums(theirs, *own.shape[-2:])], 1)
             for own, theirs in zip(reversed(smooth2), reversed(other.smooth2), strict=True)
         )
         finest = smooth2[0]
@@ -115,9 +115,8 @@ class FusedBranch:
         maps = zip(backbone, mixed, self._laterals, strict=True)
         for own, other, lateral in reversed(list(maps)):
             level = F.conv2d(own, lateral.own, lateral.bias)
-            level += resize_like(other, level)
-            if levels:
-                level += resize_like(levels[-1], level)
+            for enlarged in (other, *levels[-1:]):
+                level += resize_by_sums(enlarged, *level.shape[-2:])
             levels.append(level)
         p5, p4, p3, p2 = levels
         return p2, p3, p4, p5

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from glnet_geo.models.enlarging import by_taps, sum_taps
-from glnet_geo.models.fpn import resize
+from glnet_geo.models.enlarging import by_taps, resize_by_sums, sum_taps
 
 # In multiplications of a convolution, measured on two cores of an AMD Zen 5: see
 # benchmarks/layers.py. A weighted sum of rows waits for memory.
@@ -63,7 +62,7 @@ class SplitConv2d:
             is_apart = _is_cheaper_apart(x, share.weight, height, width)
             (apart if is_apart else joint).append((x, share))
         # Maps as large as the result are never cheaper apart, and one is always among them.
-        enlarged = [resize(x, height, width) for x, _ in joint]
+        enlarged = [resize_by_sums(x, height, width) for x, _ in joint]
         weights = [share.weight for _, share in joint]
         total = F.conv2d(_joined(enlarged), _joined(weights), self._bias, padding=1)
         for x, share in apart:
