@@ -8,6 +8,7 @@ from collections import deque
 from pathlib import Path
 
 import pytest
+import rasterio
 
 from glnet_geo.batch_report import BatchOptions
 from glnet_geo.batching import batch, plan_batch
@@ -16,6 +17,7 @@ from glnet_geo.errors import RasterError
 from glnet_geo.map_options import MapOptions
 from glnet_geo.models.glnet import Form
 from glnet_geo.polygon_options import PolygonOptions
+from glnet_geo.precision import Precision
 from tests.models import small_model
 from tests.rasters import UTM, noise, placed_tif
 
@@ -136,6 +138,18 @@ def test_an_interrupted_run_with_another_option_forgets_nothing(out, run, plan):
     engine = Engine()
     assert run(engine=engine).exit_code == 0 and engine.labels == []
     assert set(states(out).values()) == {"done"}
+
+
+def test_another_precision_makes_other_maps(out, run, plan):
+    run()
+    halves = {"precision": Precision.BF16}
+    assert set(plan(maps=halves).values()) == {"map"}
+    assert len(run(maps=halves).done_now) == 3
+    for name in "abc":
+        with rasterio.open(out / f"{name}.tif") as dataset:
+            assert dataset.tags()["PRECISION"] == "bf16"
+    engine = Engine()
+    assert run(maps=halves, engine=engine).exit_code == 0 and engine.labels == []
 
 
 def test_a_map_that_is_being_replaced_is_not_taken_for_done(out, run, plan):

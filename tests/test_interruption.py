@@ -129,6 +129,7 @@ def test_a_fresh_run_starts_afresh(model, whole, interrupted):
         ({"bands": [3, 2, 1]}, "BANDS"),
         ({"frame": 200}, "FRAME"),
         ({"scale": [(0.0, 100.0)]}, "SCALE"),
+        ({"precision": "bf16"}, "PRECISION"),
         ({"reference": True}, "REFERENCE_ARITHMETIC"),
     ],
 )

@@ -181,6 +181,18 @@ def test_scenes_that_only_points_or_polynomials_place(refused, tmp_path):
     assert "gdalwarp -rpc" in refused(rpcs)
 
 
+def test_half_precision_gives_nearly_the_same_map(predicted, tmp_path):
+    options = ("--model", "dubai-urban", "--device", "cpu", "--precision")
+    scene, maps = placed_tif(tmp_path / "scene.tif", make_scene(300, 320).pixels), {}
+    for precision in ("fp32", "bf16", "auto"):
+        maps[precision] = predicted(scene, *options, precision)
+        with rasterio.open(tmp_path / "map.tif") as dataset:
+            assert dataset.tags()["PRECISION"] == precision
+    assert len(np.unique(maps["fp32"])) > 2
+    assert 0.95 < (maps["bf16"] == maps["fp32"]).mean() < 1
+    np.testing.assert_array_equal(maps["auto"], maps["fp32"])
+
+
 @pytest.mark.parametrize(
     "options", [("--frame", "50"), ("--gsd", "0.5m"), ("--bands", "1,2"), ("--scale", "0,1") * 2]
 )

@@ -15,7 +15,6 @@ from rio_cogeo.cogeo import cog_validate
 
 from glnet_geo.blending import best_class
 from glnet_geo.checkpoint import load_model, model_hash
-from glnet_geo.devices import choose_device
 from glnet_geo.errors import GlnetGeoError
 from glnet_geo.grid import Grid
 from glnet_geo.legend import DEEPGLOBE, DUBAI, NODATA
@@ -334,6 +333,7 @@ def test_tags_say_what_one_needs_to_repeat_the_run(tmp_path, model):
         "AOI": "area.geojson",
         "NETWORK_PIXELS": "100 x 100",
         "FRAME": "80",
+        "PRECISION": "auto",
         "REFERENCE_ARITHMETIC": "false",
     }
     assert {key: tags.get(key) for key in expected} == expected
@@ -354,11 +354,3 @@ def test_threads_and_batches_hardly_change_the_map():
         torch.set_num_threads(threads)
     assert len(np.unique(maps[0])) > 2
     assert all((one == maps[0]).mean() >= 0.99999 for one in maps[1:])
-
-
-def test_device_that_is_not_there():
-    assert choose_device("cpu") == CPU
-    with pytest.raises(GlnetGeoError, match="cannot be used here"):
-        choose_device("cuda:7")
-    with pytest.raises(GlnetGeoError, match="cannot be used here"):
-        choose_device("toaster")
