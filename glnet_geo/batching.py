@@ -22,6 +22,7 @@ from glnet_geo.batch_request import BatchRequest
 from glnet_geo.batch_results import check_free, remove_work, work_path, write_results
 from glnet_geo.batch_run import BatchRun, Limits
 from glnet_geo.checkpoint import model_hash
+from glnet_geo.devices import warn_of_slowness
 from glnet_geo.engines import Engine, InProcessEngine
 from glnet_geo.errors import BatchError, GlnetGeoError, OutputError
 from glnet_geo.manifest import Manifest
@@ -128,6 +129,9 @@ def _work(
     options, tally = request.options, Tally(manifest, events)
     to_do = len(ledger.names(Work.MAP, Work.POLYGONS, Work.BLOCKED))
     events.begun(to_do, len(request.scenes) - to_do, engine.describe())
+    if ledger.names(Work.MAP):
+        # Workers would say it once each, and not before their first blocks are done.
+        warn_of_slowness(request.maps.precision, request.maps.device)
     ledger.enter(tally)
     chores = [
         PolygonJob(name, request.folder / manifest.records[name].outputs[0], request.polygons)

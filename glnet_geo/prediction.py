@@ -14,6 +14,7 @@ import numpy as np
 from glnet_geo.allocation import reuse_memory
 from glnet_geo.blending import StripFiles
 from glnet_geo.checkpoint import read_card
+from glnet_geo.devices import warn_of_slowness
 from glnet_geo.errors import GlnetGeoError, RasterError
 from glnet_geo.frame_source import FrameSource
 from glnet_geo.map_options import MapOptions, area_of, model_tags
@@ -130,6 +131,7 @@ def map_to_file(
         area, stretch = area_of(aoi, reader.grid), find_stretch(reader, options.scale)
         for caution in options.cautions(reader, card, footing):
             _log.warning("%s", caution)
+        warn_of_slowness(options.precision, segmenter.device)
         folder = work_folder(output)
         source = FrameSource(open_scene, footing, stretch, area, folder, remote, segmenter.stage)
         tags = {

@@ -152,6 +152,19 @@ def test_another_precision_makes_other_maps(out, run, plan):
     assert run(maps=halves, engine=engine).exit_code == 0 and engine.labels == []
 
 
+def test_a_precision_that_is_slow_here_is_warned_of_once_a_run(run, caplog):
+    maps = {"precision": Precision.FP16, "device": "cpu"}
+    for options, n_warnings in (
+        ({}, 1),
+        ({}, 0),
+        ({"polygons": POLYGONS}, 0),
+        ({"overwrite": True}, 1),
+    ):
+        caplog.clear()
+        assert run(maps=maps, **options).exit_code == 0
+        assert sum("Take bf16 or fp32" in one for one in caplog.messages) == n_warnings
+
+
 def test_a_map_that_is_being_replaced_is_not_taken_for_done(out, run, plan):
     run()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from glnet_geo.devices import choose_device, choose_dtype
+from glnet_geo.devices import choose_device, choose_dtype, warn_of_slowness
 from glnet_geo.errors import GlnetGeoError
 from glnet_geo.precision import Precision
 
@@ -76,3 +76,27 @@ def test_the_references_arithmetic_is_in_single_precision(gpu, device):
 def test_a_precision_that_is_named_is_taken(gpu, precision, device, reference):
     gpu(6)
     assert choose_dtype(precision, device, reference) == NAMED[precision]
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "has_gpu", "is_slow"),
+    [
+        ("fp16", "cpu", False, True),
+        ("fp16", "cpu", True, True),
+        ("fp16", "cpu:0", True, True),
+        ("fp16", "auto", False, True),
+        ("fp16", "auto", True, False),
+        # Perhaps on another machine.
+        ("fp16", "cuda:7", False, False),
+        ("bf16", "cpu", False, False),
+        ("fp32", "auto", False, False),
+        ("auto", "cpu", False, False),
+    ],
+)
+def test_half_precision_that_a_cpu_is_slow_in_is_warned_of(
+    monkeypatch, caplog, precision, device, has_gpu, is_slow
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    warn_of_slowness(Precision(precision), device)
+    assert ["Take bf16 or fp32" in message for message in caplog.messages] == [True] * is_slow

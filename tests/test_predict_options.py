@@ -193,6 +193,19 @@ def test_half_precision_gives_nearly_the_same_map(predicted, tmp_path):
     np.testing.assert_array_equal(maps["auto"], maps["fp32"])
 
 
+def test_a_precision_that_is_slow_here_is_warned_of_once(cli, model, tmp_path):
+    scene = placed_tif(tmp_path / "scene.tif", noise(300, 60))  # two frames
+    words = ("predict", scene, "-o", tmp_path / "map.tif", "--model", model, "--overwrite")
+    warned = {}
+    for precision in ("fp16", "bf16"):
+        result = cli(*words, "--device", "cpu", "--precision", precision)
+        assert result.code == 0
+        warned[precision] = [one for one in result.err.splitlines() if "Warning: " in one]
+    assert not warned["bf16"]
+    (line,) = warned["fp16"]
+    assert "fp16" in line and "Take bf16 or fp32" in line
+
+
 @pytest.mark.parametrize(
     "options", [("--frame", "50"), ("--gsd", "0.5m"), ("--bands", "1,2"), ("--scale", "0,1") * 2]
 )
