@@ -146,19 +146,19 @@ class Kept:
 class Networks:
     """The networks' answers, kept from the first run on."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: GLNetSegmenter) -> None:
         self._kept: list = []
         self._position = 0
-        self._segment_frame = segmenter.segment_frame
+        self._segment = model._net.segment
 
     def rewind(self) -> None:
         """Begins the scene again."""
         self._position = 0
 
     def __call__(self, *arguments):
-        """`segment_frame`, once for each frame."""
+        """`InferenceNet.segment`, once for each frame."""
         if self._position == len(self._kept):
-            self._kept.append(self._segment_frame(*arguments))
+            self._kept.append(self._segment(*arguments))
         self._position += 1
         return self._kept[self._position - 1]
 
@@ -185,7 +185,7 @@ def true_classes(scene: LabelledScene, model: GLNetSegmenter) -> np.ndarray:
 
 def combinations(scene: LabelledScene, model: GLNetSegmenter) -> Iterator[tuple]:
     """Each way of enlarging and joining, and the map that it gives."""
-    networks = Networks()
+    networks = Networks(model)
     for enlarging, joining in product(ENLARGING, JOINING):
         networks.rewind()
 
@@ -193,7 +193,7 @@ def combinations(scene: LabelledScene, model: GLNetSegmenter) -> Iterator[tuple]
             return F.interpolate(logits, (height, width), mode=mode)[0]
 
         with (
-            mock.patch.object(segmenter, "segment_frame", networks),
+            mock.patch.object(model._net, "segment", networks),
             mock.patch.object(segmenter, "blend_weights", WEIGHTS[joining]),
             mock.patch.object(blending, "blend_weights", WEIGHTS[joining]),
             mock.patch.object(GLNetSegmenter, "_enlarge", enlarge),

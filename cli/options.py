@@ -42,8 +42,8 @@ precision_option = click.option(
     type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
     default="auto",
     show_default=True,
-    help="Numbers that the networks compute in. auto: bf16 or fp16 on NVIDIA GPUs that have it, "
-    "fp32 on all else and with --reference.",
+    help="Numbers that the networks compute in. auto: bf16 on NVIDIA GPUs that have it, fp32 "
+    "on all else and with --reference.",
 )
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print the summary as one JSON object on stdout."

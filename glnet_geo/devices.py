@@ -14,6 +14,13 @@ _TYPES = {
     Precision.BF16: torch.bfloat16,
     Precision.FP16: torch.float16,
 }
+
+
+def precision_of(dtype: torch.dtype) -> Precision:
+    """The name of a floating-point type."""
+    return next(name for name, known in _TYPES.items() if known == dtype)
+
+
 _log = logging.getLogger(__name__)
 
 
@@ -44,18 +51,18 @@ def count_gpus() -> int:
 def choose_dtype(precision: Precision, device: torch.device, reference: bool) -> torch.dtype:
     """The floating-point type for a device.
 
-    "auto" is the half precision that an NVIDIA GPU multiplies in. It is fp32 on all else: on a CPU
-    so that a map does not depend on which one (some are slower in half precision, some faster), on
+    "auto" is bf16 on NVIDIA GPUs that multiply in it. It is fp32 on all else: on older ones because
+    fp16 may overflow (and some of them convolve to NaN in it, pytorch/pytorch#58123), on a CPU so
+    that a map does not depend on which one (some are slower in half precision, some faster), on
     other GPUs because nothing was tried there; and wherever the reference's arithmetic is followed.
     """
     if precision is not Precision.AUTO:
         return _TYPES[precision]
-    if device.type != "cuda" or reference:
+    # To PyTorch, GPUs of AMD are "cuda" too.
+    if device.type != "cuda" or torch.version.hip or reference:
         return torch.float32
     generation, _ = torch.cuda.get_device_capability(device)
-    if generation >= _AMPERE:
-        return torch.bfloat16
-    return torch.float16 if generation >= _VOLTA else torch.float32
+    return torch.bfloat16 if generation >= _AMPERE else torch.float32
 
 
 def warn_of_slowness(precision: Precision, device: str) -> None:
@@ -74,4 +81,4 @@ def warn_of_slowness(precision: Precision, device: str) -> None:
         )
 
 
-_VOLTA, _AMPERE = 7, 8  # the first generations that multiply matrices in fp16 and in bf16
+_AMPERE = 8  # the first generation that multiplies matrices in bf16

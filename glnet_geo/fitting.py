@@ -207,7 +207,8 @@ def score_scenes(scenes: Sequence[LabelledScene], segmenter: GLNetSegmenter) -> 
 def _score_scene(scene: LabelledScene, segmenter: GLNetSegmenter, matrix: ConfusionMatrix) -> None:
     open_image = partial(SceneReader, scene.image, scene.bands, segmenter.n_bands)
     with OpenScene(scene, segmenter.legend, segmenter.n_bands) as labels, open_image() as image:
-        source = FrameSource(open_image, Footing.of_scene(image.grid), find_stretch(image))
+        footing, stretch = Footing.of_scene(image.grid), find_stretch(image)
+        source = FrameSource(open_image, footing, stretch, stage=segmenter.stage)
         with TemporaryDirectory() as folder:
             scoring = _Scoring(labels, segmenter.legend, matrix)
             map_scene(source, segmenter, scoring, StripFiles(Path(folder)))

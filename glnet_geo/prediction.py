@@ -14,7 +14,7 @@ import numpy as np
 from glnet_geo.allocation import reuse_memory
 from glnet_geo.blending import StripFiles
 from glnet_geo.checkpoint import read_card
-from glnet_geo.devices import warn_of_slowness
+from glnet_geo.devices import precision_of, warn_of_slowness
 from glnet_geo.errors import GlnetGeoError, RasterError
 from glnet_geo.frame_source import FrameSource
 from glnet_geo.map_options import MapOptions, area_of, model_tags
@@ -137,6 +137,7 @@ def map_to_file(
         tags = {
             **model_tags(card, model_file),
             **options.tags(reader, footing, stretch, area),
+            "PRECISION": precision_of(segmenter.dtype),
         }
         content = _map(output, reader, source, segmenter, tags, resume, report)
     present = np.flatnonzero(content.pixels).tolist()
@@ -164,7 +165,7 @@ def _map(
     report: Callable[[int, int], None],
 ) -> MapContent:
     """Maps the scene from where an interrupted run left it; what the map holds."""
-    identity = {**tags, **_state_of(scene, segmenter)}
+    identity = {**tags, **_state_of(scene, segmenter.device)}
     is_resumed = resume and MapParts.has_any(work_folder(output))
     if resume and not is_resumed:
         _log.warning("There is nothing to resume for %s. Starting afresh.", output)
@@ -184,7 +185,7 @@ def _map(
             raise
 
 
-def _state_of(scene: SceneReader, segmenter: GLNetSegmenter) -> dict[str, str]:
+def _state_of(scene: SceneReader, device: str) -> dict[str, str]:
     """What must not change between a run and its resumption, besides the parameters."""
     try:
         states = [(path.name, path.stat()) for path in scene.files]
@@ -199,8 +200,7 @@ def _state_of(scene: SceneReader, segmenter: GLNetSegmenter) -> dict[str, str]:
     return {
         "scene files": f"{files} {name}",
         "scene grid": str((grid.height, grid.width, tuple(grid.transform), grid.crs)),
-        "device": segmenter.device,
-        "precision": str(segmenter.dtype),
+        "device": device,
     }
 
 

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from glnet_geo.blending import FrameScores, blend_weights
 from glnet_geo.checkpoint import ModelCard, load_model
 from glnet_geo.devices import choose_device, choose_dtype
+from glnet_geo.errors import GlnetGeoError
 from glnet_geo.models.glnet import FrameLogits, GLNet
 from glnet_geo.models.inference import InferenceNet
 from glnet_geo.models.sharing import FramePatch
@@ -30,7 +31,8 @@ class StagedChip(Chip):
     """A frame that is on the device, or on its way there.
 
     Attributes:
-        frame: Its pixels, uint8 C x H x W, mirrored until they hold a patch.
+        frame: Its pixels, uint8 C x H x W, mirrored until they hold a patch; on the host where
+            they are so many that a GPU had better be sent patches.
         view: The whole of it, small, uint8 C x h x w.
         layout: Its patches.
     """
@@ -80,7 +82,7 @@ class GLNetSegmenter:
         self.device = device.type
         self.dtype = dtype
         self.n_bands = net.architecture.bands
-        self._net = InferenceNet(net.to_channels_last(device), dtype)
+        self._net = InferenceNet(net, device, dtype)
         self._card = card
         self._device = device
         self._reference = reference
@@ -111,8 +113,8 @@ class GLNetSegmenter:
 
     def _upload(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
         tensor = torch.from_numpy(pixels)
-        if self._copies is None:
-            return tensor.to(self._device)
+        if self._copies is None or pixels.nbytes > _UPLOADED:
+            return tensor
         # Beside the computation, which goes on with the frame before.
         with torch.cuda.stream(self._copies):
             return tensor.pin_memory().to(self._device, non_blocking=True)
@@ -141,15 +143,20 @@ class GLNetSegmenter:
             here = torch.cuda.current_stream(self._device)
             here.wait_stream(self._copies)
             # Their memory was taken from the other stream's.
-            frame.record_stream(here)
-            view.record_stream(here)
+            for tensor in (frame, view):
+                if tensor.device.type == "cuda":
+                    tensor.record_stream(here)
 
         def read_patches(patches: Sequence[FramePatch]) -> Tensor:
             windows = [(slice(None), *patch.window.slices) for patch in patches]
-            return self._net.normalize(torch.stack([frame[window] for window in windows]))
+            pixels = torch.stack([frame[window] for window in windows])
+            return self._net.normalize(pixels.to(self._device, non_blocking=True))
 
-        view = self._net.normalize(view[None])
-        return self._net.segment(view, read_patches, staged.layout, self._batch_size)
+        view = self._net.normalize(view.to(self._device)[None])
+        logits = self._net.segment(view, read_patches, staged.layout, self._batch_size)
+        if self.dtype != torch.float32:
+            _check_numbers(logits)
+        return logits
 
     def _view_size(self, layout: PatchLayout) -> tuple[int, int]:
         """Rows and columns of the global view.
@@ -206,6 +213,16 @@ class GLNetSegmenter:
         return F.interpolate(logits.contiguous(), (height, width), mode=mode)[0]
 
 
+def _check_numbers(logits: FrameLogits) -> None:
+    """Refuses overflown half precision, which would be mapped as the first class."""
+    found = logits.whole if logits.patches is None else logits.patches
+    if found is not None and not found.isfinite().all():
+        raise GlnetGeoError(
+            "In half precision this model's values become too large on this device. Take "
+            "--precision fp32."
+        )
+
+
 def load_segmenter(
     model_file: Path,
     device: str = "auto",
@@ -224,6 +241,7 @@ def load_segmenter(
     return GLNetSegmenter(net, card, place, reference, frame, dtype)
 
 
+_UPLOADED = 64 << 20  # bytes of a frame
 _GPU_PATCHES = 4  # at a time: within 2 GB with the paper's networks; their speed was not measured
 _MIN_VIEW = 64  # pixels; two cells of the coarsest map
 

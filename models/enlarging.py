@@ -73,10 +73,16 @@ class _Terms(NamedTuple):
     weights: Tensor
 
     def sum_of(self, table: Tensor) -> Tensor:
+        if table.device.type == "mps":  # where embedding_bag is newer than the oldest torch we take
+            total = torch.zeros(len(self.places), table.shape[1], dtype=table.dtype, device="mps")
+            for places, weights in zip(self.places.T, self.weights.T, strict=True):
+                total.addcmul_(table[places], weights[:, None])
+            return total
         return F.embedding_bag(self.places, table, mode="sum", per_sample_weights=self.weights)
 
 
-@lru_cache(512)
+# A frame takes 80 of them at most: three sizes of frames, some 20 MB.
+@lru_cache(256)
 def _terms(
     length: int,
     target: int,
@@ -109,7 +115,7 @@ def _terms(
     middle = torch.arange(between)[None, :, None, None]
     index = ((outer * length + position) * between + middle) * taps + tap
     weight = weight.expand(index.shape).reshape(-1, n_terms)
-    return _Terms(index.reshape(-1, n_terms).to(device), weight.to(device, dtype))
+    return _Terms(index.reshape(-1, n_terms).to(device, torch.int32), weight.to(device, dtype))
 
 
 def _resize_matrix(length: int, target: int) -> Tensor:

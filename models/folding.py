@@ -13,16 +13,22 @@ from glnet_geo.models.efficientnet_lite import SameConv2d
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def folded(network: Network) -> Network:
+def folded(network: Network, pads_kernels: bool = False) -> Network:
     """A copy of a network in eval mode, in which batch norms are part of convolutions.
 
-    A norm belongs to the convolution that it is a child of, or else to the one that is registered
-    just before it, as in the modules of this package.
+    Args:
+        network: The network.
+        pads_kernels: Whether depthwise convolutions are to pad their kernels, see `SameConv2d`.
+
+    Returns:
+        The copy.
     """
+    # A norm belongs to the convolution that it is a child of, or else to the one that is registered
+    # just before it, as in the modules of this package.
     network = copy.deepcopy(network)
     for parent in list(network.modules()):
         if isinstance(parent, SameConv2d):
-            parent.pads_kernel = parent.groups > 1  # the stem's map is small, its kernel is not
+            parent.pads_kernel = pads_kernels and parent.groups > 1
         convolution = parent
         for name, child in list(parent.named_children()):
             if not isinstance(child, nn.BatchNorm2d):

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from glnet_geo.models.enlarging import by_taps, resize_by_sums
-from glnet_geo.models.folding import folded
+from glnet_geo.models.folding import Network, folded
 from glnet_geo.models.fpn import Levels, Smoothing, StageMaps
 from glnet_geo.models.glnet import Branch
 from glnet_geo.models.split_conv import SplitConv2d
@@ -37,29 +37,46 @@ class _Lateral(NamedTuple):
     bias: Tensor
 
 
+class Place(NamedTuple):
+    """Where weights and maps are, and of which floating-point type."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    def tensor(self, x: Tensor) -> Tensor:
+        """The tensor there."""
+        return x.to(self.device, self.dtype)
+
+    def network(self, network: Network) -> Network:
+        """A copy of a network there, made ready for prediction (`folding`)."""
+        copy = folded(network, pads_kernels=self.device.type == "cpu")
+        # torch's stubs do not know the keyword.
+        return copy.to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
 class FusedBranch:
     """A branch that takes the other branch's maps, up to the taps of the ensemble.
 
     Args:
         branch: The branch, in eval mode; it is left as it is.
         ensemble: The ensemble's weights for this branch's last map, K x C x 3 x 3.
-        dtype: Floating-point type of weights and maps.
+        place: Where to run.
     """
 
-    def __init__(self, branch: Branch, ensemble: Tensor, dtype: torch.dtype) -> None:
-        self._backbone = folded(branch.backbone).to(dtype)
+    def __init__(self, branch: Branch, ensemble: Tensor, place: Place) -> None:
+        self._backbone = place.network(branch.backbone)
         decoder = folded(branch.decoder)
         assert decoder.smooth is not None
         is_activated = decoder.smooth.is_activated
         laterals = (decoder.latlayer3, decoder.latlayer2, decoder.latlayer1, decoder.toplayer)
-        self._laterals = [_halves(lateral, dtype) for lateral in laterals]
+        self._laterals = [_halves(lateral, place) for lateral in laterals]
         self._smooth1, self._smooth2 = (
             [
                 _split(
                     _parameters(decoder.get_submodule(f"smooth{level}_{stage}")),
                     (1, 1),
                     is_activated,
-                    dtype,
+                    place,
                 )
                 for level in _FINEST_FIRST
             ]
@@ -68,8 +85,8 @@ class FusedBranch:
         taps = by_taps(ensemble)
         last = _parameters(decoder.smooth) if is_activated else _composed(decoder.smooth, taps)
         # Coarsest level first, as the reference concatenates; own and other of the finest apart.
-        self._last = _split(last, (2, 2, 2, 1, 1), is_activated, dtype)
-        self._taps = taps.to(dtype) if is_activated else None
+        self._last = _split(last, (2, 2, 2, 1, 1), is_activated, place)
+        self._taps = place.tensor(taps) if is_activated else None
 
     def mix_laterals(self, other: StageMaps) -> StageMaps:
         """Puts the other branch's backbone maps through the laterals' halves for them.
@@ -130,20 +147,20 @@ def _smoothed(layers: list[SplitConv2d], own: Levels, other: Levels) -> Levels:
     return p2, p3, p4, p5
 
 
-def _halves(lateral: nn.Conv2d, dtype: torch.dtype) -> _Lateral:
+def _halves(lateral: nn.Conv2d, place: Place) -> _Lateral:
     assert lateral.bias is not None
-    own, other = lateral.weight.to(dtype).chunk(2, 1)
-    return _Lateral(own.contiguous(), other.contiguous(), lateral.bias.to(dtype))
+    own, other = place.tensor(lateral.weight).chunk(2, 1)
+    return _Lateral(own.contiguous(), other.contiguous(), place.tensor(lateral.bias))
 
 
 def _split(
-    layer: tuple[Tensor, Tensor], shares: tuple[int, ...], is_activated: bool, dtype: torch.dtype
+    layer: tuple[Tensor, Tensor], shares: tuple[int, ...], is_activated: bool, place: Place
 ) -> SplitConv2d:
     """A convolution, weight and bias, over maps that have these shares of its channels."""
     weight, bias = layer
     share = weight.shape[1] // sum(shares)
     channels = [count * share for count in shares]
-    return SplitConv2d(weight.to(dtype), bias.to(dtype), channels, is_activated)
+    return SplitConv2d(place.tensor(weight), place.tensor(bias), channels, is_activated)
 
 
 def _parameters(smoothing: nn.Module) -> tuple[Tensor, Tensor]:

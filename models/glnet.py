@@ -181,7 +181,7 @@ def segment_frame(
         context: Decoded = net.context(view)
         if net.local is None or net.ensemble is None:
             return FrameLogits(context.logits)
-        merging = Merging(context.stages, layout)
+        merging = None if net.feedback is None else Merging(context.stages, layout)
         patches = [FramePatch(0, window) for window in layout.windows]
         batches = [patches[k : k + batch_size] for k in range(0, len(patches), batch_size)]
         features, own = [], []
@@ -189,8 +189,11 @@ def segment_frame(
             local = local_maps(net.local, read_patches(batch), context.stages, layout, batch)
             features.append(local.features)
             own.append(local.logits)
-            merging.add(local.stages, batch)
-        last = context if net.feedback is None else net.feedback(view, merging.mean())
+            if merging is not None:
+                merging.add(local.stages, batch)
+        last = context
+        if net.feedback is not None and merging is not None:
+            last = net.feedback(view, merging.mean())
         joint = []
         for local_features, batch in zip(features, batches, strict=True):
             other = features_under(last.features, layout, batch, like=local_features)

@@ -16,9 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glnet_geo.models.enlarging import by_taps, sum_taps
-from glnet_geo.models.folding import folded
 from glnet_geo.models.fpn import Levels, resize_like
-from glnet_geo.models.fused_branch import FusedBranch
+from glnet_geo.models.fused_branch import FusedBranch, Place
 from glnet_geo.models.glnet import FrameLogits, GLNet
 from glnet_geo.models.sharing import FramePatch, Merging, crop_all
 from glnet_geo.tiling import PatchLayout
@@ -28,30 +27,33 @@ class InferenceNet:
     """A model's networks, prepared for prediction; the model itself is left as it is.
 
     Args:
-        net: The model, in eval mode, on the device where to run.
+        net: The model, in eval mode, wherever it is.
+        device: Where to run.
         dtype: Floating-point type of weights and maps. All but float32 changes results.
     """
 
-    def __init__(self, net: GLNet, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, net: GLNet, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> None:
         self._dtype = dtype
-        device = next(net.parameters()).device
+        place = Place(device, dtype)
         mean = torch.tensor(net.architecture.mean, device=device).view(1, -1, 1, 1)
         std = torch.tensor(net.architecture.std, device=device).view(1, -1, 1, 1)
         self._gain, self._offset = 1 / (255 * std), -mean / std
         self._local: FusedBranch | None = None
         self._feedback: FusedBranch | None = None
         with torch.no_grad():
-            self._context = folded(net.context).to(dtype)
+            self._context = place.network(net.context)
             if net.local is None or net.ensemble is None:
                 return
             assert net.ensemble.bias is not None
             own, other = net.ensemble.weight.chunk(2, 1)
-            self._bias = net.ensemble.bias.to(dtype).view(1, -1, 1, 1)
-            self._local = FusedBranch(net.local, own, dtype)
+            self._bias = place.tensor(net.ensemble.bias.clone()).view(1, -1, 1, 1)
+            self._local = FusedBranch(net.local, own, place)
             if net.feedback is not None:
-                self._feedback = FusedBranch(net.feedback, other, dtype)
+                self._feedback = FusedBranch(net.feedback, other, place)
             else:
-                self._context_taps = by_taps(other).to(dtype).chunk(4, 1)
+                self._context_taps = place.tensor(by_taps(other)).chunk(4, 1)
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """Scales N x bands x H x W pixels of 0-255 to what the backbones were trained on."""

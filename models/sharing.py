@@ -48,11 +48,13 @@ def crop_all(x: Tensor, layout: PatchLayout, patches: Sequence[FramePatch]) -> T
 
     Returns:
         P x C x h x w. Crops that the border cuts short (see `PatchLayout.crop`) are enlarged to
-        the size of the largest.
+        the size of the others, so that it does not matter which run together.
     """
     crops = [crop(x, layout, patch)[None] for patch in patches]
-    height = max(one.shape[-2] for one in crops)
-    width = max(one.shape[-1] for one in crops)
+    # The border is farthest from the first patch.
+    first = Window(0, 0, layout.patch_size, layout.patch_size)
+    largest = layout.crop(first, x.shape[-2], x.shape[-1])
+    height, width = largest.height, largest.width
     return torch.cat([resize(one, height, width) for one in crops])
 
 

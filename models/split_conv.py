@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from glnet_geo.models.enlarging import by_taps, resize_by_sums, sum_taps
 
 # In multiplications of a convolution, measured on two cores of an AMD Zen 5: see
-# benchmarks/layers.py. A weighted sum of rows waits for memory.
+# benchmarks/sums.py. A weighted sum of rows waits for memory.
 _SUMMING = 8  # for one in such a sum
 _CALLS = 12_000_000  # for the calls that a map taken apart needs on top
 
@@ -55,13 +55,16 @@ class SplitConv2d:
         ]
 
     def __call__(self, maps: Sequence[Tensor], height: int, width: int) -> Tensor:
-        """Convolves N x C x h x w maps, enlarged to height x width: N x O x height x width."""
+        """Convolves N x C x h x w maps, enlarged to height x width: N x O x height x width.
+
+        At least one of them has that size already.
+        """
         joint: list[tuple[Tensor, _Share]] = []
         apart: list[tuple[Tensor, _Share]] = []
         for x, share in zip(maps, self._shares, strict=True):
             is_apart = _is_cheaper_apart(x, share.weight, height, width)
             (apart if is_apart else joint).append((x, share))
-        # Maps as large as the result are never cheaper apart, and one is always among them.
+        # Maps as large as the result are never cheaper apart.
         enlarged = [resize_by_sums(x, height, width) for x, _ in joint]
         weights = [share.weight for _, share in joint]
         total = F.conv2d(_joined(enlarged), _joined(weights), self._bias, padding=1)

@@ -48,8 +48,7 @@ def test_a_gpu_is_taken_where_there_is_one(monkeypatch, has_cuda, has_mps, devic
     ("capability", "dtype"),
     [
         ((6, 1), torch.float32),
-        ((7, 0), torch.float16),
-        ((7, 5), torch.float16),
+        ((7, 5), torch.float32),
         ((8, 0), torch.bfloat16),
         ((9, 0), torch.bfloat16),
     ],
@@ -57,6 +56,12 @@ def test_a_gpu_is_taken_where_there_is_one(monkeypatch, has_cuda, has_mps, devic
 def test_a_gpu_runs_in_what_its_generation_multiplies(gpu, capability, dtype):
     gpu(*capability)
     assert choose_dtype(Precision.AUTO, CUDA, reference=False) == dtype
+
+
+def test_gpus_of_amd_are_not_taken_for_nvidias(gpu, monkeypatch):
+    gpu(11)
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    assert choose_dtype(Precision.AUTO, CUDA, reference=False) == torch.float32
 
 
 @pytest.mark.parametrize("device", [CPU, MPS])

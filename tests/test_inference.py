@@ -24,6 +24,7 @@ from glnet_geo.models.resnet import ResNet50
 from glnet_geo.models.split_conv import SplitConv2d
 from glnet_geo.tiling import PatchLayout
 
+CPU = torch.device("cpu")
 SIDES = st.integers(1, 30)
 
 
@@ -103,7 +104,7 @@ def with_statistics(net: nn.Module) -> nn.Module:
 def test_backbones_without_norms(backbone, size):
     torch.manual_seed(0)
     net = with_statistics(backbone())
-    prepared = folded(net)
+    prepared = folded(net, pads_kernels=True)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in prepared.modules())
     assert any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
     pixels = torch.randn(1, 3, *size)
@@ -126,18 +127,16 @@ ACTIVATED = DecoderWidths(8, 4, activated=True)
 LINEAR = DecoderWidths(8, 4)
 
 
-def small_net(form: Form, widths: DecoderWidths) -> GLNet:
+def small_net(form: Form, widths: DecoderWidths, n_classes: int = 5, bands: int = 3) -> GLNet:
     torch.manual_seed(0)
-    architecture = Architecture(
-        "efficientnet_lite0", 5, form, widths, (0.5, 0.4, 0.3), (0.2, 0.3, 0.5)
-    )
+    mean, std = (0.5, 0.4, 0.3, 0.6)[:bands], (0.2, 0.3, 0.5, 0.4)[:bands]
+    architecture = Architecture("efficientnet_lite0", n_classes, form, widths, mean, std)
     return with_statistics(GLNet(architecture))
 
 
-def frame_of(height: int, width: int) -> torch.Tensor:
-    return torch.from_numpy(
-        np.random.default_rng(0).integers(0, 256, (3, height, width), dtype=np.uint8)
-    )
+def frame_of(height: int, width: int, bands: int = 3) -> torch.Tensor:
+    rng = np.random.default_rng(0)
+    return torch.from_numpy(rng.integers(0, 256, (bands, height, width), dtype=np.uint8))
 
 
 def reader(net: GLNet | InferenceNet, frame: torch.Tensor):
@@ -152,11 +151,16 @@ def reader(net: GLNet | InferenceNet, frame: torch.Tensor):
 
 @pytest.mark.parametrize("form", list(Form))
 @pytest.mark.parametrize("widths", [ACTIVATED, LINEAR])
-@pytest.mark.parametrize(("size", "view"), [((260, 301), (64, 74)), ((129, 96), (101, 90))])
+@pytest.mark.parametrize(
+    ("size", "view"), [((260, 301), (64, 74)), ((129, 96), (101, 90)), ((192, 192), (60, 60))]
+)
 def test_a_frame(form, widths, size, view):
-    """Both kinds of decoder in every form, the global view much smaller and hardly smaller."""
+    """Both kinds of decoder in every form, the global view much smaller and hardly smaller.
+
+    At exactly twice the patch, crops of odd maps are cut short by the border.
+    """
     net = small_net(form, widths)
-    prepared = InferenceNet(net)
+    prepared = InferenceNet(net, CPU)
     frame, small = frame_of(*size), frame_of(*view)[None]
     layout = PatchLayout.cover(*size, 96)
     plain = segment_frame(net, net.normalize(small), reader(net, frame), layout)
@@ -170,10 +174,40 @@ def test_a_frame(form, widths, size, view):
             assert_same(logits.patches, plain.patches)
 
 
+@pytest.mark.parametrize(("n_classes", "bands"), [(1, 1), (2, 4)])
+def test_other_numbers_of_classes_and_bands(n_classes, bands):
+    net = small_net(Form.BOTH_WAYS, LINEAR, n_classes, bands)
+    prepared = InferenceNet(net, CPU)
+    frame, layout = frame_of(140, 96, bands), PatchLayout.cover(140, 96, 96)
+    small = frame[None, :, ::2, ::2]
+    plain = segment_frame(net, net.normalize(small), reader(net, frame), layout)
+    logits = prepared.segment(prepared.normalize(small), reader(prepared, frame), layout)
+    assert_same(logits.patches, plain.patches)
+
+
+def test_a_wide_decoder_takes_maps_apart(monkeypatch):
+    """The cost rule's own choice in a whole frame, some layers each way."""
+    sizes = set()
+
+    def recording(mixed, rows, columns):
+        sizes.add((mixed.shape[-1], columns))
+        return sum_taps(mixed, rows, columns)
+
+    monkeypatch.setattr("glnet_geo.models.split_conv.sum_taps", recording)
+    net = small_net(Form.BOTH_WAYS, DecoderWidths(96, 48))
+    prepared = InferenceNet(net, CPU)
+    frame, layout = frame_of(900, 520), PatchLayout.cover(900, 520, 500)
+    small = frame[None, :, ::9, ::4]
+    plain = segment_frame(net, net.normalize(small), reader(net, frame), layout)
+    logits = prepared.segment(prepared.normalize(small), reader(prepared, frame), layout)
+    assert_same(logits.patches, plain.patches)
+    assert sizes
+
+
 def test_the_model_is_left_as_it_is():
     net = small_net(Form.BOTH_WAYS, ACTIVATED)
     before = {key: value.clone() for key, value in net.state_dict().items()}
-    InferenceNet(net)
+    InferenceNet(net, CPU)
     assert before.keys() == net.state_dict().keys()
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
 
@@ -182,7 +216,7 @@ def test_pixels_given_as_floats_are_not_changed():
     net = small_net(Form.GLOBAL, LINEAR)
     pixels = frame_of(8, 8)[None].float()
     before = pixels.clone()
-    plain, prepared = net.normalize(pixels), InferenceNet(net).normalize(pixels)
+    plain, prepared = net.normalize(pixels), InferenceNet(net, CPU).normalize(pixels)
     assert torch.equal(pixels, before)
     torch.testing.assert_close(prepared, plain)
 
@@ -194,7 +228,7 @@ def test_half_precision_comes_close(dtype):
     small = frame[None, :, ::3, ::3]
     exact, half = (
         prepared.segment(prepared.normalize(small), reader(prepared, frame), layout).patches
-        for prepared in (InferenceNet(net), InferenceNet(net, dtype))
+        for prepared in (InferenceNet(net, CPU), InferenceNet(net, CPU, dtype))
     )
     assert half.dtype == torch.float32
     assert 0 < (half - exact).abs().max() <= 0.1 * exact.abs().max()
@@ -224,7 +258,7 @@ _WAITING = {"aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "a
 def test_a_frame_on_another_device_stays_there(form, widths):
     """On meta tensors, which have no values that a host could wait for."""
     device = torch.device("meta")
-    prepared = InferenceNet(small_net(form, widths).to_channels_last(device), torch.bfloat16)
+    prepared = InferenceNet(small_net(form, widths), device, torch.bfloat16)
     frame = frame_of(130, 96).to(device)
     layout = PatchLayout.cover(130, 96, 96)
 

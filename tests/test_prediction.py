@@ -333,7 +333,7 @@ def test_tags_say_what_one_needs_to_repeat_the_run(tmp_path, model):
         "AOI": "area.geojson",
         "NETWORK_PIXELS": "100 x 100",
         "FRAME": "80",
-        "PRECISION": "auto",
+        "PRECISION": "fp32",
         "REFERENCE_ARITHMETIC": "false",
     }
     assert {key: tags.get(key) for key in expected} == expected

@@ -69,7 +69,7 @@ def run(case, mode: int, **options) -> FrameLogits:
 def run_prepared(case, mode: int, **options) -> FrameLogits:
     """The same through the networks as they are prepared for prediction."""
     form, sources = FORMS[mode]
-    net = InferenceNet(reference.build(form, **sources))
+    net = InferenceNet(reference.build(form, **sources), torch.device("cpu"))
     return net.segment(case.view, case.read_patches, case.layout, **options)
 
 
