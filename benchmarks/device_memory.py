@@ -2,11 +2,11 @@
 
     python benchmarks/device_memory.py
 
-For one frame of 2448 x 2448 and one of 5000 x 6000, with the bundled model and the paper's networks,
-in fp32 and bf16, with as many patches at a time as run on a CPU and on a GPU. Nothing is computed:
-tensors are on PyTorch's meta device, and every operation's results are followed until they are
-freed. What libraries take inside an operation is not counted. Exits with 1 above 2 GB, the paper's
-figure for up to 30 megapixels.
+For one frame of 2448 x 2448 and one of 5000 x 6000, with the bundled model and the paper's
+networks, in fp32 and bf16, with as many patches at a time as run on a CPU and on a GPU. Nothing is
+computed: tensors are on PyTorch's meta device, and every operation's results are followed until
+they are freed. What libraries take inside an operation is not counted. Exits with 1 above 2 GB, the
+paper's figure for up to 30 megapixels.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from glnet_geo.models.enlarging import by_taps, resize_by_sums, sum_taps
 # In multiplications of a convolution, measured on two cores of an AMD Zen 5: see
 # benchmarks/sums.py. A weighted sum of rows waits for memory.
 _SUMMING = 8  # for one in such a sum
+_WRITING = 130  # for one of the nine values a channel that come before it
 _CALLS = 12_000_000  # for the calls that a map taken apart needs on top
 
 
@@ -78,7 +79,7 @@ def _is_cheaper_apart(x: Tensor, weight: Tensor, height: int, width: int) -> boo
     rows, columns = x.shape[-2:]
     outputs, inputs = weight.shape[:2]
     plain = 9 * inputs * outputs * height * width
-    mixing = 9 * inputs * outputs * rows * columns
+    mixing = 9 * (inputs + _WRITING) * outputs * rows * columns
     summing = 6 * outputs * width * (3 * rows + height)
     return mixing + _SUMMING * summing + _CALLS < plain
 

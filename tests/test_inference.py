@@ -54,7 +54,8 @@ def maps_of_several_sizes() -> list[torch.Tensor]:
 def test_a_convolution_over_maps_of_several_sizes(monkeypatch, summing, is_activated):
     """All maps apart, some, none: the same."""
     monkeypatch.setattr("glnet_geo.models.split_conv._SUMMING", summing)
-    monkeypatch.setattr("glnet_geo.models.split_conv._CALLS", 0)
+    for cost in ("_CALLS", "_WRITING"):
+        monkeypatch.setattr(f"glnet_geo.models.split_conv.{cost}", 0)
     torch.manual_seed(0)
     maps, bias = maps_of_several_sizes(), torch.randn(6)
     weight = torch.randn(6, sum(x.shape[1] for x in maps), 3, 3)
