@@ -2,13 +2,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-slow bench build/src
+.PHONY: help demo test test-slow bench bench-all build/src
 
 help:
 	@echo "make demo       map a synthetic scene, into demo/"
 	@echo "make test       lint, types and tests, as CI runs them"
 	@echo "make test-slow  the long forms of the tests"
-	@echo "make bench      speed and memory of the commands, an hour"
+	@echo "make bench      speed of the networks and of predict, a quarter of an hour"
+	@echo "make bench-all  that, and memory, polygons and batches, two hours"
 
 demo: $(VENV)/installed
 	$(BIN)/glnet-geo demo -o demo --overwrite
@@ -23,6 +24,12 @@ test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow
 
 bench: $(VENV)/installed-dev
+	mkdir -p build
+	$(BIN)/python benchmarks/performance.py --json build/performance.json
+
+bench-all: bench
+	$(BIN)/python benchmarks/sums.py
+	$(BIN)/python benchmarks/device_memory.py
 	$(BIN)/python benchmarks/prediction.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/memory.py

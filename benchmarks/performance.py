@@ -29,6 +29,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from memory import Run, make_large_scene
 from prediction import in_child, make_reference_model, make_scene_file, measure
 
 GIGA = 1e9
@@ -248,14 +249,13 @@ def time_scaling(report: Report, folder: Path) -> None:
     from glnet_geo.prediction import predict
 
     report.title("bundled model: seconds a megapixel, from one frame to fifty")
-    card_frame, overlap = 2448, 128
-    small, found = folder / "one.tif", {}
-    in_child(make_scene_file, small, card_frame, card_frame)
-    predict(small, folder / "map.tif", device="cpu", overwrite=True)
+    card_frame, overlap, found = 2448, 128, {}
     for rows, columns in ((1, 1), (2, 2), FRAMES):
         height, width = (n * (card_frame - overlap) + overlap for n in (rows, columns))
         scene = folder / "scene.tif"
-        in_child(make_scene_file, scene, height, width)
+        in_child(make_large_scene, scene, Run("", height, width, 0))
+        if not found:
+            predict(scene, folder / "map.tif", device="cpu", overwrite=True)
         seconds = []
         for _ in range(3 if rows * columns < 10 else 1):
             started = time.perf_counter()
@@ -277,11 +277,11 @@ def read_pixels(scene: Path | None):
         from glnet_geo.synthetic import make_scene
 
         return make_scene(SIDE, SIDE).pixels
-    import rasterio
-    from rasterio.windows import Window
+    from glnet_geo.grid import Window
+    from glnet_geo.raster import SceneReader
 
-    with rasterio.open(scene) as dataset:
-        return dataset.read([1, 2, 3], window=Window(0, 0, SIDE, SIDE))
+    with SceneReader(scene, n_bands=3) as reader:
+        return reader.read(Window(0, 0, SIDE, SIDE)).pixels
 
 
 def environment() -> dict[str, object]:
