@@ -20,6 +20,7 @@ from glnet_geo.batch_resources import Digests, Model, model_of, placed_area, seg
 from glnet_geo.blending import Blender, MemoryStrips, axis_weights
 from glnet_geo.block_layout import Block, BlockLayout
 from glnet_geo.block_scores import BlockMosaic, BlockScores, Positions, block_path
+from glnet_geo.devices import precision_of
 from glnet_geo.errors import BatchError, RasterError
 from glnet_geo.features import AreaOfInterest
 from glnet_geo.frame_source import Footing, FrameSource, ReadyFrame
@@ -228,7 +229,9 @@ class BlockJob:
             for top, finished in blender.add(0, column, segmenter(ready.chip)):
                 place = Window(top, frame.core.left, *finished.shape[1:])
                 scores.add(place.within(extent), finished)
-        scores.save(block_path(task.folder, self.block), basis_of(self.stretch, self._failures))
+        basis = basis_of(self.stretch, self._failures)
+        path = block_path(task.folder, self.block)
+        scores.save(path, basis, precision_of(segmenter.dtype))
 
 
 def basis_of(stretch: Stretch, missing: Iterable[str] = ()) -> str:
@@ -290,21 +293,27 @@ class TileJob:
         card = task.model.card
         open_scene = partial(task.options.opener(card), path)
         area = task.area
+        blocks = BlockMosaic(task.layout, task.folder)
+        view = task.footing.over(self.tile.place)
         with gdal_environment(remote=is_fetched(path)), open_scene() as scene:
             cautions = tuple(task.options.cautions(scene, card, task.footing))
             tags = {
                 **task.model.tags,
                 **task.options.tags(scene, task.footing, self.stretch, area),
+                "PRECISION": ", ".join(sorted(blocks.precisions(view))),
             }
-            pieces = self._pieces(card.legend.ids, scene, area)
+            pieces = self._pieces(card.legend.ids, scene, area, blocks)
             content = write_map(self.output, pieces, scene.grid, card.legend, tags)
         return TileResult(content, cautions, time.monotonic() - started)
 
     def _pieces(
-        self, ids: Labels, scene: SceneReader, area: AreaOfInterest | None
+        self,
+        ids: Labels,
+        scene: SceneReader,
+        area: AreaOfInterest | None,
+        blocks: BlockMosaic,
     ) -> Iterator[tuple[Labels, Window]]:
         """The class ids of the tile, some rows at a time."""
-        blocks = BlockMosaic(self.task.layout, self.task.folder)
         for window in scene.grid.window.rows(max(_CHUNK_PIXELS // scene.grid.width, 1)):
             labels = ids[self._positions(blocks, window)]
             if not scene.is_all_valid:

@@ -26,11 +26,12 @@ from glnet_geo.block_layout import Block, BlockLayout
 from glnet_geo.errors import BatchError, OutputError
 from glnet_geo.grid import Window
 from glnet_geo.outputs import publish
+from glnet_geo.precision import Precision
 
 Positions = npt.NDArray[np.uint8]
 """Positions of classes, H x W."""
 
-_CLASSES, _BASIS = "classes", "basis"
+_CLASSES, _BASIS, _PRECISION = "classes", "basis", "precision"
 _OPEN_FILES = 8
 
 
@@ -64,12 +65,13 @@ class BlockScores:
                 here = shared.relative_to(window).slices
                 kept[:, *shared.relative_to(place).slices] = scores[:, *here]
 
-    def save(self, path: Path, basis: str) -> None:
+    def save(self, path: Path, basis: str, precision: Precision) -> None:
         """Writes them to a file, whole or not at all.
 
         Args:
             path: The file.
             basis: What they are made of beyond what the file's place says, for `is_whole`.
+            precision: What the networks computed in.
 
         Raises:
             OutputError: The disk is full.
@@ -78,7 +80,8 @@ class BlockScores:
         # A worker that is believed dead may be at the same block.
         unfinished = path.with_name(f"{path.name}.{uuid4().hex}")
         try:
-            save_file({_CLASSES: self._classes, **arrays}, unfinished, {_BASIS: basis})
+            told = {_BASIS: basis, _PRECISION: str(precision)}
+            save_file({_CLASSES: self._classes, **arrays}, unfinished, told)
             publish(unfinished, path)
         except (OSError, SafetensorError) as error:
             unfinished.unlink(missing_ok=True)
@@ -111,6 +114,15 @@ class BlockMosaic:
         self._layout = layout
         # Mapped into memory, so that only what is read takes any.
         self._open = lru_cache(_OPEN_FILES)(partial(_open_block, folder))
+
+    def precisions(self, window: Window) -> set[str]:
+        """What the networks computed in that some pixels come from.
+
+        Raises:
+            BatchError: The file of a block is missing or damaged.
+        """
+        touching = self._layout.touching(window)
+        return {self._open(block).metadata()[_PRECISION] for block in touching}
 
     def read(self, window: Window) -> Positions:
         """The classes of some pixels.
@@ -155,7 +167,8 @@ def is_whole(path: Path, basis: str) -> bool:
     """Whether the file of a block is there, and made of that."""
     try:
         with safe_open(path, "numpy") as file:
-            return bool(file.metadata().get(_BASIS) == basis)
+            told = file.metadata()
+            return bool(told.get(_BASIS) == basis and _PRECISION in told)
     except (SafetensorError, OSError):
         return False
 

@@ -151,7 +151,6 @@ class MapOptions:
             **({"AOI_SHA256": area.digest} if area else {}),
             "NETWORK_PIXELS": f"{footing.columns.view} x {footing.rows.view}",
             "FRAME": str(self.frame),
-            "PRECISION": str(self.precision),
             "REFERENCE_ARITHMETIC": str(self.reference).lower(),
         }
 

@@ -118,12 +118,13 @@ class FusedBranch:
         lateral = self._top_down(backbone, other.backbone)
         smooth1 = _smoothed(self._smooth1, lateral, other.lateral)
         smooth2 = _smoothed(self._smooth2, smooth1, other.smooth1)
-        *coarser, _ = (
+        (own_finest, *own_coarser), (other_finest, *other_coarser) = smooth2, other.smooth2
+        coarser = [
             torch.cat([own, resize_by_sums(theirs, *own.shape[-2:])], 1)
-            for own, theirs in zip(reversed(smooth2), reversed(other.smooth2), strict=True)
-        )
-        finest = smooth2[0]
-        features = self._last([*coarser, finest, other.smooth2[0]], *finest.shape[-2:])
+            for own, theirs in zip(own_coarser, other_coarser, strict=True)
+        ]
+        maps = [*reversed(coarser), own_finest, other_finest]
+        features = self._last(maps, *own_finest.shape[-2:])
         taps = features if self._taps is None else F.conv2d(features, self._taps)
         return StageMaps(backbone, lateral, smooth1, smooth2), taps
 

@@ -12,6 +12,7 @@ from glnet_geo.block_layout import Block, BlockAxis, BlockLayout
 from glnet_geo.block_scores import BlockMosaic, BlockScores, block_path, is_whole
 from glnet_geo.errors import BatchError
 from glnet_geo.grid import Window
+from glnet_geo.precision import Precision
 from glnet_geo.tiling import FrameAxis, plan_frames
 
 light = settings(max_examples=40, deadline=None)
@@ -65,7 +66,7 @@ def compute(layout, block, folder, basis="all"):
         layout.plan(block), weights, (members[0].start, members[1].start)
     ):
         kept.add(window.within(layout.extent(block)), scores)
-    kept.save(block_path(folder, block), basis)
+    kept.save(block_path(folder, block), basis, Precision.FP32)
 
 
 @light
