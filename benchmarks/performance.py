@@ -219,7 +219,7 @@ def time_stages(report: Report, model: str, pixels) -> None:
 
 def time_command(report: Report, folder: Path, runs: int) -> None:
     """`glnet-geo predict` as a whole: seconds, megapixels a second, peak memory."""
-    report.title("glnet-geo predict, a process from start to end")
+    report.title("The command predict, a process from start to end")
     reference = folder / "reference.safetensors"
     in_child(make_reference_model, reference)
     for label, model, height, width, repeats in (

@@ -34,26 +34,13 @@ REFERENCE = Limits(seconds=300, gigabytes=2.5)
 
 def make_reference_model(path: Path) -> None:
     """A model file with the paper's networks and random weights."""
-    from glnet_geo.checkpoint import ModelCard, save_model
-    from glnet_geo.legend import DEEPGLOBE
-    from glnet_geo.models.glnet import Architecture, GLNet
+    from frames import reference_card
 
-    architecture = Architecture("resnet50", len(DEEPGLOBE))
-    card = ModelCard(
-        name="reference",
-        version="0",
-        legend=DEEPGLOBE,
-        bands=("red", "green", "blue"),
-        architecture=architecture,
-        frame=2448,
-        global_size=508,
-        patch_size=508,
-        overlap=128,
-        gsd=None,
-        provenance="random weights",
-        licence="none",
-    )
-    save_model(GLNet(architecture), card, path)
+    from glnet_geo.checkpoint import save_model
+    from glnet_geo.models.glnet import GLNet
+
+    card = reference_card()
+    save_model(GLNet(card.architecture), card, path)
 
 
 def make_scene_file(path: Path, height: int, width: int) -> None:
