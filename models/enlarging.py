@@ -73,12 +73,17 @@ class _Terms(NamedTuple):
     weights: Tensor
 
     def sum_of(self, table: Tensor) -> Tensor:
-        if table.device.type == "mps":  # where embedding_bag is newer than the oldest torch we take
-            total = torch.zeros(len(self.places), table.shape[1], dtype=table.dtype, device="mps")
-            for places, weights in zip(self.places.T, self.weights.T, strict=True):
-                total.addcmul_(table[places], weights[:, None])
-            return total
+        # Metal has embedding_bag only in newer releases of PyTorch than the oldest one we take.
+        if table.device.type == "mps":
+            return self.sum_one_by_one(table)
         return F.embedding_bag(self.places, table, mode="sum", per_sample_weights=self.weights)
+
+    def sum_one_by_one(self, table: Tensor) -> Tensor:
+        """The same, term by term."""
+        total = table.new_zeros(len(self.places), table.shape[1])
+        for places, weights in zip(self.places.T, self.weights.T, strict=True):
+            total.addcmul_(table[places], weights[:, None])
+        return total
 
 
 # A frame takes 80 of them at most: three sizes of frames, some 20 MB.

@@ -44,6 +44,13 @@ def test_a_convolution_of_an_enlarged_map(small, large, count):
     assert_same(sum_taps(F.conv2d(x, by_taps(weight)), *large), expected)
 
 
+def test_sums_without_embedding_bag(monkeypatch):
+    x = torch.randn(2, 27, 5, 7)
+    expected = sum_taps(x, 20, 31)
+    monkeypatch.setattr(enlarging._Terms, "sum_of", enlarging._Terms.sum_one_by_one)
+    assert_same(sum_taps(x, 20, 31), expected)
+
+
 def maps_of_several_sizes() -> list[torch.Tensor]:
     sizes = ((24, 4, 5), (16, 13, 9), (8, 31, 33), (40, 64, 60))
     return [torch.randn(2, channels, *size) for channels, *size in sizes]
