@@ -9,19 +9,13 @@ import torch
 from glnet_geo.errors import GlnetGeoError
 from glnet_geo.precision import Precision
 
+_log = logging.getLogger(__name__)
+_AMPERE = 8  # the first generation of GPUs that multiplies matrices in bf16
 _TYPES = {
     Precision.FP32: torch.float32,
     Precision.BF16: torch.bfloat16,
     Precision.FP16: torch.float16,
 }
-
-
-def precision_of(dtype: torch.dtype) -> Precision:
-    """The name of a floating-point type."""
-    return next(name for name, known in _TYPES.items() if known == dtype)
-
-
-_log = logging.getLogger(__name__)
 
 
 def choose_device(name: str) -> torch.device:
@@ -65,6 +59,11 @@ def choose_dtype(precision: Precision, device: torch.device, reference: bool) ->
     return torch.bfloat16 if generation >= _AMPERE else torch.float32
 
 
+def precision_of(dtype: torch.dtype) -> Precision:
+    """The name of a floating-point type."""
+    return next(name for name, known in _TYPES.items() if known == dtype)
+
+
 def warn_of_slowness(precision: Precision, device: str) -> None:
     """Says, once a run, that a precision asked for makes it slow.
 
@@ -79,6 +78,3 @@ def warn_of_slowness(precision: Precision, device: str) -> None:
             "--precision fp16 is slow on a CPU: where it was measured, it took 30 times as long as "
             "fp32. Take bf16 or fp32."
         )
-
-
-_AMPERE = 8  # the first generation that multiplies matrices in bf16
