@@ -55,15 +55,16 @@ class Place(NamedTuple):
 
 
 class FusedBranch:
-    """A branch that takes the other branch's maps, up to the taps of the ensemble.
+    """A branch that takes the other branch's maps, up to its last map or the taps of the ensemble.
 
     Args:
         branch: The branch, in eval mode; it is left as it is.
-        ensemble: The ensemble's weights for this branch's last map, K x C x 3 x 3.
+        ensemble: The ensemble's weights for this branch's last map, K x C x 3 x 3; None where the
+            map itself is wanted.
         place: Where to run.
     """
 
-    def __init__(self, branch: Branch, ensemble: Tensor, place: Place) -> None:
+    def __init__(self, branch: Branch, ensemble: Tensor | None, place: Place) -> None:
         self._backbone = place.network(branch.backbone)
         decoder = folded(branch.decoder)
         assert decoder.smooth is not None
@@ -82,11 +83,16 @@ class FusedBranch:
             ]
             for stage in (1, 2)
         )
-        taps = by_taps(ensemble)
-        last = _parameters(decoder.smooth) if is_activated else _composed(decoder.smooth, taps)
+        last = _parameters(decoder.smooth)
+        self._taps: Tensor | None = None
+        if ensemble is not None:
+            taps = by_taps(ensemble)
+            if is_activated:
+                self._taps = place.tensor(taps)
+            else:
+                last = _composed(decoder.smooth, taps)
         # Coarsest level first, as the reference concatenates; own and other of the finest apart.
         self._last = _split(last, (2, 2, 2, 1, 1), is_activated, place)
-        self._taps = place.tensor(taps) if is_activated else None
 
     def mix_laterals(self, other: StageMaps) -> StageMaps:
         """Puts the other branch's backbone maps through the laterals' halves for them.
@@ -112,7 +118,8 @@ class FusedBranch:
 
         Returns:
             The maps to share with the other branch; and the outputs of the ensemble's taps for
-            this branch, N x 9*K x H/4 x W/4.
+            this branch, N x 9*K x H/4 x W/4, or without an ensemble the last map, N x C x H/4 x
+            W/4.
         """
         backbone = self._backbone(pixels)
         lateral = self._top_down(backbone, other.backbone)
@@ -125,8 +132,8 @@ class FusedBranch:
         ]
         maps = [*reversed(coarser), own_finest, other_finest]
         features = self._last(maps, *own_finest.shape[-2:])
-        taps = features if self._taps is None else F.conv2d(features, self._taps)
-        return StageMaps(backbone, lateral, smooth1, smooth2), taps
+        last = features if self._taps is None else F.conv2d(features, self._taps)
+        return StageMaps(backbone, lateral, smooth1, smooth2), last
 
     def _top_down(self, backbone: Levels, mixed: Levels) -> Levels:
         levels: list[Tensor] = []

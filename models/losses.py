@@ -9,13 +9,16 @@ from torch.nn import functional as F
 from glnet_geo.legend import IGNORED
 
 
-def focal_loss(logits: Tensor, target: Tensor, gamma: float = 3.0) -> Tensor:
+def focal_loss(
+    logits: Tensor, target: Tensor, gamma: float = 3.0, class_weights: Tensor | None = None
+) -> Tensor:
     """Mean focal loss over the pixels that are not ignored (Lin et al., ICCV 2017).
 
     Args:
         logits: N x K x H x W.
         target: N x H x W, integer positions 0..K-1 or `IGNORED`.
         gamma: Focusing exponent; 3 in the paper.
+        class_weights: K, how much a pixel of each class counts in the mean; None for all alike.
 
     Returns:
         A scalar; 0 where every pixel is ignored.
@@ -27,11 +30,16 @@ def focal_loss(logits: Tensor, target: Tensor, gamma: float = 3.0) -> Tensor:
         raise ValueError(f"logits {tuple(logits.shape)} do not fit target {tuple(target.shape)}")
     target = target.long()
     counted = target != IGNORED
-    log_p = F.log_softmax(logits, 1).gather(1, target.where(counted, 0)[:, None])[:, 0]
+    position = target.where(counted, 0)
+    log_p = F.log_softmax(logits, 1).gather(1, position[:, None])[:, 0]
     # The reference's clamp of the probability to [1e-7, 1 - 1e-7].
     p = log_p.exp().clamp(1e-7, 1 - 1e-7)
-    loss = -((1 - p) ** gamma) * p.log() * counted
-    return loss.sum() / counted.sum().clamp(min=1)
+    loss = -((1 - p) ** gamma) * p.log()
+    if class_weights is None:
+        return (loss * counted).sum() / counted.sum().clamp(min=1)
+    weights = class_weights[position] * counted
+    # Where nothing counts the sum is 0 as well.
+    return (loss * weights).sum() / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
 
 
 def feature_regularization(local: Tensor, other: Tensor) -> Tensor:

@@ -7,17 +7,21 @@ themselves, part by part, so that gradients add up over parts that never live at
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from glnet_geo.models.fpn import Decoded
+from glnet_geo.models.fpn import Decoded, StageMaps
+from glnet_geo.models.frozen import FrozenLocal
 from glnet_geo.models.glnet import Form, GLNet, features_under, local_maps
-from glnet_geo.models.losses import FEATURE_WEIGHT, feature_regularization, focal_loss
+from glnet_geo.models.losses import FEATURE_WEIGHT, feature_regularization
+from glnet_geo.models.objective import PLAIN, Objective
 from glnet_geo.models.sharing import FramePatch, Merging
 from glnet_geo.tiling import PatchLayout
+
+_KEPT_BYTES = 1_500_000_000  # the last maps of one frame of the paper's networks
 
 STAGES = (Form.GLOBAL, Form.GLOBAL_TO_LOCAL, Form.BOTH_WAYS)
 """The stages in order, each named by the form that it completes."""
@@ -79,35 +83,44 @@ def prepare_stage(net: GLNet, stage: Form) -> list[nn.Parameter]:
     return [parameter for module in modules for parameter in module.parameters()]
 
 
-def global_step(net: GLNet, views: Tensor, target: Tensor) -> float:
+def global_step(net: GLNet, views: Tensor, target: Tensor, objective: Objective = PLAIN) -> float:
     """Stage 1: backward of the global branch's loss on a batch of frames.
 
     Args:
         net: The networks, after `prepare_stage`.
         views: B x bands x g x g, normalised: frames, small.
         target: B x g/4 x g/4, positions of classes or `IGNORED`.
+        objective: What is minimised.
     """
-    loss = focal_loss(net.context(views).logits, target)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss = objective.loss(net.context(views).logits, target)
+    objective.scaled(loss).backward()  # type: ignore[no-untyped-call]
     return loss.item()
 
 
-def local_step(net: GLNet, context: Decoded, batch: PatchBatch, layout: PatchLayout) -> LocalLosses:
+def local_step(
+    net: GLNet,
+    context: Decoded,
+    batch: PatchBatch,
+    layout: PatchLayout,
+    objective: Objective = PLAIN,
+) -> LocalLosses:
     """Stage 2: backward of the local branch's loss on a batch of patches.
 
     Args:
         net: The networks, after `prepare_stage`.
-        context: What `net.context` makes of the frames, without gradients.
+        context: What the frozen global branch makes of the frames.
         batch: Patches of those frames.
         layout: The patches of every frame.
+        objective: What is minimised, beside the regularisation.
     """
     assert net.local is not None and net.ensemble is not None
     local = local_maps(net.local, batch.pixels, context.stages, layout, batch.patches)
     other = features_under(context.features, layout, batch.patches, like=local.features)
-    joint = focal_loss(net.ensemble(torch.cat([local.features, other], 1)), batch.target)
-    own = focal_loss(local.logits, batch.target)
+    joint = objective.loss(net.ensemble(torch.cat([local.features, other], 1)), batch.target)
+    own = objective.loss(local.logits, batch.target)
     regularization = feature_regularization(local.features, other)
-    (own + joint + FEATURE_WEIGHT * regularization).backward()  # type: ignore[no-untyped-call]
+    total = own + joint + FEATURE_WEIGHT * regularization
+    objective.scaled(total).backward()  # type: ignore[no-untyped-call]
     return LocalLosses(own.item(), joint.item(), regularization.item())
 
 
@@ -129,12 +142,63 @@ class FeedbackLosses:
         return self.whole + sum(self.joint)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LocalPass:
+    """The frozen local branch over all patches of a batch of frames.
+
+    No patch's maps outlive it but the last ones, which the ensemble takes once the second global
+    branch has run: the paper's are 33 MB a patch, 1.2 GB a frame. What of them exceeds
+    `kept_bytes` is computed a second time instead.
+
+    Attributes:
+        local: The branch.
+        context: The frozen global branch's maps of the frames, B x C x H x W each.
+        layout: The patches of every frame.
+        batches: Gives the batch of patches at a position, the same ones every time.
+        count: How many there are.
+        kept_bytes: Memory for last maps.
+    """
+
+    local: FrozenLocal
+    context: StageMaps
+    layout: PatchLayout
+    batches: Callable[[int], PatchBatch]
+    count: int
+    kept_bytes: int = _KEPT_BYTES
+
+    def merge(self) -> tuple[StageMaps, Callable[[int], tuple[PatchBatch, Tensor]]]:
+        """Runs the branch.
+
+        Returns:
+            The merged maps; and what gives the batch of patches at a position and its last map.
+        """
+        mixed = self.local.mix(self.context)
+        merging = Merging(self.context, self.layout)
+        kept: dict[int, Tensor] = {}
+        left = self.kept_bytes
+
+        def run(index: int) -> tuple[PatchBatch, StageMaps, Tensor]:
+            batch = self.batches(index)
+            return batch, *self.local(batch.pixels, mixed, self.layout, batch.patches)
+
+        for index in range(self.count):
+            batch, stages, features = run(index)
+            merging.add(stages, batch.patches)
+            left -= features.nbytes
+            if left >= 0:
+                kept[index] = features
+
+        def last_map(index: int) -> tuple[PatchBatch, Tensor]:
+            if index in kept:
+                return self.batches(index), kept.pop(index)
+            batch, _, features = run(index)
+            return batch, features
+
+        return merging.mean(), last_map
+
+
 def feedback_step(
-    net: GLNet,
-    views: Tensor,
-    target: Tensor,
-    batches: Iterable[PatchBatch],
-    layout: PatchLayout,
+    net: GLNet, views: Tensor, target: Tensor, local: LocalPass, objective: Objective = PLAIN
 ) -> FeedbackLosses:
     """Stage 3: backward of the second global branch's loss on a batch of frames.
 
@@ -142,29 +206,24 @@ def feedback_step(
         net: The networks, after `prepare_stage`.
         views: B x bands x g x g, normalised: frames, small.
         target: B x g/4 x g/4, positions of classes or `IGNORED`.
-        batches: All patches of all frames.
-        layout: The patches of every frame.
+        local: The frozen local branch over the frames' patches.
+        objective: What is minimised.
     """
-    assert net.local is not None and net.feedback is not None and net.ensemble is not None
-    kept = []
-    with torch.no_grad():
-        context: Decoded = net.context(views)
-        merging = Merging(context.stages, layout)
-        for batch in batches:
-            local = local_maps(net.local, batch.pixels, context.stages, layout, batch.patches)
-            merging.add(local.stages, batch.patches)
-            kept.append((local.features, batch.target, batch.patches))
-    fed: Decoded = net.feedback(views, merging.mean())
-    whole = focal_loss(fed.logits, target)
+    assert net.feedback is not None and net.ensemble is not None
+    merged, last_map = local.merge()
+    fed: Decoded = net.feedback(views, merged)
+    whole = objective.loss(fed.logits, target)
     # The ensemble's gradients gather in a leaf, so that the branch is run backward only once.
     features = fed.features.detach().requires_grad_()
     joint = []
-    for own, labels, patches in kept:
-        other = features_under(features, layout, patches, like=own)
-        loss = focal_loss(net.ensemble(torch.cat([own, other], 1)), labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+    for index in range(local.count):
+        batch, own = last_map(index)
+        other = features_under(features, local.layout, batch.patches, like=own)
+        loss = objective.loss(net.ensemble(torch.cat([own, other], 1)), batch.target)
+        objective.scaled(loss).backward()  # type: ignore[no-untyped-call]
         joint.append(loss.item())
-    torch.autograd.backward([whole, fed.features], [torch.ones_like(whole), features.grad])
+    gradients = [torch.ones_like(whole), features.grad]
+    torch.autograd.backward([objective.scaled(whole), fed.features], gradients)
     return FeedbackLosses(whole.item(), tuple(joint))
 
 

@@ -8,11 +8,14 @@ import torch
 from PIL import Image
 
 from glnet_geo.legend import IGNORED
+from glnet_geo.models.frozen import FrozenContext, FrozenLocal
+from glnet_geo.models.fused_branch import Place
 from glnet_geo.models.glnet import Form
 from glnet_geo.models.losses import downsample_labels, focal_loss
 from glnet_geo.models.reference import reference_key
 from glnet_geo.models.sharing import FramePatch
 from glnet_geo.models.stages import (
+    LocalPass,
     PatchBatch,
     feedback_step,
     global_step,
@@ -57,7 +60,10 @@ class Batch:
                 )
 
 
-def run_step(mode: int):
+PLACE = Place(torch.device("cpu"), torch.float32)
+
+
+def run_step(mode: int, kept_bytes: int = 1 << 40):
     """Losses in the reference's order, mean squared differences, and the trained network."""
     sources = {
         1: {"context": "g", "local": "g", "feedback": "g", "ensemble": "g"},
@@ -72,15 +78,18 @@ def run_step(mode: int):
     if mode == 1:
         losses = [global_step(net, batch.views, batch.view_target)]
     elif mode == 2:
-        with torch.no_grad():
-            context = net.context(batch.views)
+        context = FrozenContext(net, PLACE)(batch.views)
         parts = [local_step(net, context, b, batch.layout) for b in batch.patch_batches()]
         losses = [loss for part in parts for loss in (part.local, part.joint)]
         regularization = [part.regularization for part in parts]
     else:
-        result = feedback_step(
-            net, batch.views, batch.view_target, batch.patch_batches(), batch.layout
+        stages = FrozenContext(net, PLACE)(batch.views).stages
+        batches = list(batch.patch_batches())
+        frozen = FrozenLocal(net, PLACE)
+        local = LocalPass(
+            frozen, stages, batch.layout, batches.__getitem__, len(batches), kept_bytes
         )
+        result = feedback_step(net, batch.views, batch.view_target, local)
         losses = [result.whole, *result.joint]
     return net, parameters, losses, regularization
 
@@ -135,6 +144,24 @@ def test_training_step(mode):
             norm = buffers[f"{own}.{name}"].norm().item()
             assert norm == pytest.approx(statistics[f"{name}_norm"], rel=1e-4), own
         assert buffers[f"{own}.num_batches_tracked"] == statistics["num_batches_tracked"]
+
+
+def test_what_memory_does_not_hold_is_computed_again():
+    _, parameters, losses, _ = run_step(3)
+    _, again, same, _ = run_step(3, kept_bytes=3_000_000)
+    assert same == losses
+    for one, other in zip(parameters, again, strict=True):
+        assert one.grad is None or torch.equal(one.grad, other.grad)
+
+
+def test_class_weights_weigh_pixels():
+    logits = torch.randn(1, 3, 1, 3, generator=torch.Generator().manual_seed(0))
+    target = torch.tensor([[[0, 2, IGNORED]]])
+    first, second = (focal_loss(logits[..., k : k + 1], target[..., k : k + 1]) for k in (0, 1))
+    weighted = focal_loss(logits, target, class_weights=torch.tensor([3.0, 9.0, 1.0]))
+    torch.testing.assert_close(weighted, (3 * first + second) / 4)
+    nothing = torch.full_like(target, IGNORED)
+    assert focal_loss(logits, nothing, class_weights=torch.ones(3)) == 0
 
 
 def test_ignored_pixels_count_nowhere():
