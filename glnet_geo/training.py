@@ -1,20 +1,19 @@
 """The three training stages, one after the other, stoppable at any moment.
 
-Every batch is drawn from a generator seeded by (seed, stage, iteration), so that a resumed run
-continues with the batches that an unbroken one would have drawn.
+What a run needs to continue is one file, replaced whole (`training_state`). Samples are drawn by
+iteration (`stage_trainer`) and nothing else is random: a resumed run ends as an unbroken one.
 """
 
 from __future__ import annotations
 
 import json
-import os
+import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,78 +23,16 @@ import torch
 from torch import Tensor
 
 from glnet_geo.errors import TrainingError
-from glnet_geo.grid import Window
+from glnet_geo.metrics import Scores
 from glnet_geo.models.glnet import Form, GLNet
-from glnet_geo.models.losses import downsample_labels
-from glnet_geo.models.sharing import FramePatch
-from glnet_geo.models.stages import (
-    STAGES,
-    PatchBatch,
-    feedback_step,
-    global_step,
-    local_step,
-    prepare_stage,
-    warm_start,
-)
-from glnet_geo.radiometry import shrink
-from glnet_geo.sampling import Augmentation, FrameSampler, Sample
-from glnet_geo.tiling import PatchLayout
+from glnet_geo.models.stages import STAGES, trained_modules, warm_start
+from glnet_geo.sampling import FrameSampler
+from glnet_geo.schedule import Schedule, Three
+from glnet_geo.stage_trainer import Drawn, FrameGeometry, StageTrainer
+from glnet_geo.training_log import LogRow
+from glnet_geo.training_state import Standing, TrainingState
 
-_SAVE_EVERY_S = 120
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """How long and how fast each stage learns.
-
-    Attributes:
-        iterations: Steps of the three stages.
-        learning_rates: Rates that the three stages start from.
-        frames: Frames a step in the three stages.
-        patches: Patches that run at a time in stages 2 and 3; in stage 2 batch norm sees these.
-        drawn: Patches drawn from a step's frames in stage 2; None takes all, as the paper does.
-        power: Exponent of the polynomial decay to 0, per step.
-        weight_decay: L2 penalty inside Adam.
-        seed: Seed of sampling and of fresh weights.
-        augmentation: How samples vary.
-    """
-
-    iterations: tuple[int, int, int]
-    learning_rates: tuple[float, float, float] = (1e-3, 5e-4, 2e-4)
-    frames: tuple[int, int, int] = (4, 2, 1)
-    patches: int = 4
-    drawn: int | None = 4
-    power: float = 0.9
-    weight_decay: float = 1e-4
-    seed: int = 0
-    augmentation: Augmentation = field(default_factory=Augmentation)
-
-    @classmethod
-    def reference(cls, iterations: tuple[int, int, int], seed: int) -> Schedule:
-        """The paper's rates, batches and augmentation (section 4.1)."""
-        return cls(
-            iterations,
-            learning_rates=(5e-5, 2e-5, 5e-5),
-            frames=(6, 6, 6),
-            patches=6,
-            drawn=None,
-            weight_decay=5e-4,
-            seed=seed,
-            augmentation=Augmentation(scale=1, brightness=0, contrast=1),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class FrameGeometry:
-    """How a training frame is seen.
-
-    Attributes:
-        layout: Its patches.
-        global_size: Side of its global view in pixels.
-    """
-
-    layout: PatchLayout
-    global_size: int
+_SAVE_EVERY_S = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +42,54 @@ class Progress:
     Attributes:
         stage: The stage in work.
         iteration: Steps done in it.
+        done: Steps done in all.
+        total: Steps of all stages.
         loss: Mean loss of the last steps.
+        mean_iou: The last one on held-out frames, 0-1; None before there is one.
+        seconds_left: What the steps to come will take, as far as is known.
     """
 
     stage: Form
     iteration: int
+    done: int
+    total: int
     loss: float
+    mean_iou: float | None
+    seconds_left: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Course:
+    """What a run is about.
+
+    Attributes:
+        sampler: Where frames come from.
+        geometry: How frames are seen.
+        schedule: How the stages learn.
+        epochs: Steps of an epoch in the three stages.
+        class_weights: K, how much a pixel of each class counts; None for all alike.
+        ready: Stages whose branch has weights of its own to start from.
+        validate: Scores the networks in the form that a stage completes; None without held-out
+            scenes.
+        stage_ended: Called after each stage, with its name and all rows.
+        row_added: Called with all rows when there is a new one.
+    """
+
+    sampler: FrameSampler
+    geometry: FrameGeometry
+    schedule: Schedule
+    epochs: Three
+    class_weights: npt.NDArray[np.float32] | None = None
+    ready: frozenset[Form] = frozenset()
+    validate: Callable[[Form], Scores] | None = None
+    stage_ended: Callable[[Form, list[LogRow]], None] = lambda stage, rows: None
+    row_added: Callable[[list[LogRow]], None] = lambda rows: None
+
+    def trainer(self, net: GLNet, stage: Form) -> StageTrainer:
+        """What trains a stage of a model."""
+        return StageTrainer(
+            net, stage, self.sampler, self.geometry, self.schedule, self.class_weights
+        )
 
 
 class TrainingRun:
@@ -118,63 +97,67 @@ class TrainingRun:
 
     Args:
         net: The networks, in the form with both ways; changed in place.
-        sampler: Where frames come from.
-        geometry: How frames are seen.
-        schedule: How long and how fast.
+        course: What the run is about.
         state_file: Where the state for resuming is kept.
         identity: What must be equal for a state to be resumed, as JSON-able values.
     """
 
     def __init__(
-        self,
-        net: GLNet,
-        sampler: FrameSampler,
-        geometry: FrameGeometry,
-        schedule: Schedule,
-        state_file: Path,
-        identity: dict[str, Any],
+        self, net: GLNet, course: Course, state_file: Path, identity: dict[str, Any]
     ) -> None:
         self._net = net
-        self._sampler = sampler
-        self._geometry = geometry
-        self._schedule = schedule
+        self._course = course
+        self._schedule = course.schedule
         self._state_file = state_file
-        self._identity = json.dumps({**identity, "schedule": asdict(schedule)}, sort_keys=True)
-        self._stage = 0
-        self._iteration = 0
-        self._optimizer: torch.optim.Optimizer | None = None
+        identity = {**identity, "schedule": self._schedule.to_dict()}
+        self._identity = json.dumps(identity, sort_keys=True)
+        self._at = Standing((0, 0, 0))
+        self._trainer: StageTrainer | None = None
+        self._best: dict[str, Tensor] = {}
+        self._saved = time.monotonic()
+
+    @property
+    def plan(self) -> Three:
+        """Steps of the three stages."""
+        return self._at.plan
+
+    @property
+    def rows(self) -> list[LogRow]:
+        """Of the log, so far."""
+        return self._at.rows
+
+    @property
+    def seconds(self) -> float:
+        """What the run took so far, breaks left out."""
+        return sum(self._at.seconds)
+
+    def start(self, plan: Three) -> None:
+        """Takes a plan, before the first step.
+
+        Args:
+            plan: Steps of the three stages.
+        """
+        self._at = Standing(plan)
 
     def resume(self) -> bool:
-        """Takes up the kept state, if there is one.
+        """Takes up the kept state and its plan, if there is one.
 
         Raises:
             TrainingError: The state is damaged or belongs to another run.
         """
         if not self._state_file.exists():
             return False
-        try:
-            state = torch.load(self._state_file, weights_only=True, map_location="cpu")
-            if state["identity"] != self._identity:
-                raise TrainingError(
-                    f"{self._state_file} belongs to a run with other data or parameters. "
-                    "Start afresh without --resume."
-                )
-            self._net.load_state_dict(state["net"])
-            self._stage, self._iteration = state["stage"], state["iteration"]
-            if state["optimizer"] is not None:
-                self._optimizer = self._make_optimizer()
-                self._optimizer.load_state_dict(state["optimizer"])
-        except TrainingError:
-            raise
-        except Exception as error:  # a damaged file raises anything
-            raise TrainingError(
-                f"{self._state_file} cannot be resumed ({type(error).__name__}). "
-                "Start afresh without --resume."
-            ) from None
+        state = TrainingState.load(self._state_file, self._identity)
+        self._at, self._best = state.standing, state.best
+        self._net.load_state_dict(state.net)
+        if state.optimizer is not None and state.scaler is not None:
+            self._trainer = self._course.trainer(self._net, STAGES[self._at.stage])
+            self._trainer.optimizer.load_state_dict(state.optimizer)
+            self._trainer.scaler.load_state_dict(state.scaler)
         return True
 
     def run(self, report: Callable[[Progress], None]) -> None:
-        """Trains what is left, keeping the state every few minutes.
+        """Trains what is left, keeping the state after every epoch and every ten minutes.
 
         Ctrl-C lets the step in work end, keeps the state and then raises KeyboardInterrupt; a
         second one does not wait.
@@ -183,110 +166,135 @@ class TrainingRun:
             TrainingError: The loss is no number any more.
         """
         with _deferred_interrupt() as is_interrupted:
-            while self._stage < len(STAGES):
+            while self._at.stage < len(STAGES):
                 self._run_stage(report, is_interrupted)
-                self._stage, self._iteration, self._optimizer = self._stage + 1, 0, None
-                self._save()
+                self._end_stage()
         self._net.eval().requires_grad_(False)
 
     def _run_stage(
         self, report: Callable[[Progress], None], is_interrupted: Callable[[], bool]
     ) -> None:
-        stage, total = STAGES[self._stage], self._schedule.iterations[self._stage]
-        if self._optimizer is None:
-            warm_start(self._net, stage)
-            self._optimizer = self._make_optimizer()
-        prepare_stage(self._net, stage)
-        saved = time.monotonic()
-        recent: list[float] = []
-        for samples in self._batches(total):
-            for group in self._optimizer.param_groups:
-                group["lr"] = self._rate(self._iteration / total)
-            self._optimizer.zero_grad()
-            loss = self._step(stage, samples)
+        at, stage = self._at, STAGES[self._at.stage]
+        total, epoch = at.plan[at.stage], self._course.epochs[at.stage]
+        every = math.ceil(total / self._schedule.validations)
+        if self._trainer is None:
+            if stage not in self._course.ready:
+                warm_start(self._net, stage)
+            self._trainer = self._course.trainer(self._net, stage)
+        clock = time.monotonic()
+        for drawn in self._trainer.draws(at.iteration, total):
+            if self._is_stale:
+                return
+            loss = self._trainer.step(drawn, at.iteration / total)
             if not np.isfinite(loss):
-                raise TrainingError(
-                    f"The loss of stage {stage} is no number at iteration {self._iteration}. "
-                    "Look for damaged images or labels, or try another seed."
-                )
-            self._optimizer.step()
-            self._iteration += 1
-            recent = [*recent[-19:], loss]
-            report(Progress(stage, self._iteration, float(np.mean(recent))))
-            if is_interrupted() or time.monotonic() - saved > _SAVE_EVERY_S:
+                raise TrainingError(_not_finite(stage, at.iteration, drawn))
+            at.iteration += 1
+            at.losses.append(loss)
+            is_scored = at.iteration % every == 0 or at.iteration == total
+            scores = self._validate(stage) if is_scored else None
+            clock, before = time.monotonic(), clock
+            at.seconds[at.stage] += clock - before
+            is_epoch = at.iteration % epoch == 0 or at.iteration == total
+            recent = float(np.mean(at.losses[-20:]))
+            if is_epoch or scores is not None:
+                self._add_row(scores)
+            report(self._progress(recent))
+            is_late = clock - self._saved > _SAVE_EVERY_S
+            if is_epoch or scores is not None or is_late or is_interrupted():
                 self._save()
-                saved = time.monotonic()
             if is_interrupted():
                 raise KeyboardInterrupt
 
-    def _make_optimizer(self) -> torch.optim.Optimizer:
-        parameters = prepare_stage(self._net, STAGES[self._stage])
-        return torch.optim.Adam(parameters, self._rate(0), weight_decay=self._schedule.weight_decay)
+    @property
+    def _is_stale(self) -> bool:
+        patience = self._schedule.patience
+        return patience is not None and self._at.stale >= patience
 
-    def _rate(self, done: float) -> float:
-        rate = self._schedule.learning_rates[self._stage]
-        return float(rate * (1 - done) ** self._schedule.power)
+    def _validate(self, stage: Form) -> Scores | None:
+        if self._course.validate is None:
+            return None
+        scores = self._course.validate(stage)
+        at, value = self._at, scores.mean_iou
+        if self._schedule.patience is not None and value is not None:
+            if at.best is None or value > at.best:
+                at.best, at.stale = value, 0
+                self._best = {key: x.clone() for key, x in self._trained_state(stage).items()}
+            else:
+                at.stale += 1
+        return scores
 
-    def _batches(self, total: int) -> Iterator[tuple[np.random.Generator, list[Sample]]]:
-        """The batches from the present iteration on, each drawn while the one before runs."""
-        is_global = STAGES[self._stage] is Form.GLOBAL
-        size = self._geometry.global_size if is_global else self._geometry.layout.height
-        count = self._schedule.frames[self._stage]
+    def _trained_state(self, stage: Form) -> dict[str, Tensor]:
+        """The weights that a stage changes, by a name of their own."""
+        modules = trained_modules(self._net, stage)
+        return {
+            f"{index}.{key}": value
+            for index, module in enumerate(modules)
+            for key, value in module.state_dict().items()
+        }
 
-        def draw(iteration: int) -> tuple[np.random.Generator, list[Sample]]:
-            rng = np.random.default_rng([self._schedule.seed, self._stage, iteration])
-            return rng, [self._sampler.draw(rng, size) for _ in range(count)]
-
-        with ThreadPoolExecutor(1) as pool:
-            # The scenes' handles are used by this one thread alone.
-            following = pool.submit(draw, self._iteration)
-            for iteration in range(self._iteration, total):
-                batch = following.result()
-                if iteration + 1 < total:
-                    following = pool.submit(draw, iteration + 1)
-                yield batch
-
-    def _step(self, stage: Form, batch: tuple[np.random.Generator, list[Sample]]) -> float:
-        rng, samples = batch
-        frames = _Frames(self._net, samples, self._geometry)
-        if stage is Form.GLOBAL:
-            return global_step(self._net, frames.views, frames.target)
-        layout = self._geometry.layout
-        every = [FramePatch(f, window) for f in range(len(samples)) for window in layout.windows]
-        if stage is Form.GLOBAL_TO_LOCAL:
+    def _end_stage(self) -> None:
+        at, stage = self._at, STAGES[self._at.stage]
+        if self._best:
             with torch.no_grad():
-                context = self._net.context(frames.views)
-            drawn = sorted(rng.permutation(len(every))[: self._schedule.drawn])
-            batches = self._patch_batches(frames, [every[k] for k in drawn])
-            return sum(local_step(self._net, context, part, layout).total for part in batches)
-        batches = self._patch_batches(frames, every)
-        return feedback_step(self._net, frames.views, frames.target, batches, layout).total
+                for key, value in self._trained_state(stage).items():
+                    value.copy_(self._best[key])
+        self._course.stage_ended(stage, at.rows)
+        self._best, self._trainer = {}, None
+        at.end_stage()
+        self._save()
 
-    def _patch_batches(
-        self, frames: _Frames, patches: Sequence[FramePatch]
-    ) -> Iterator[PatchBatch]:
-        count = self._schedule.patches
-        for start in range(0, len(patches), count):
-            yield frames.patches(patches[start : start + count])
+    def _add_row(self, scores: Scores | None) -> None:
+        at, trainer = self._at, self._trainer
+        assert trainer is not None
+        at.rows.append(
+            LogRow(
+                STAGES[at.stage].value,
+                at.iteration,
+                at.iteration / self._course.epochs[at.stage],
+                trainer.rate((at.iteration - 1) / at.plan[at.stage]),
+                float(np.mean(at.losses)),
+                None if scores is None else scores.mean_iou,
+                None if scores is None else scores.accuracy,
+                self.seconds,
+            )
+        )
+        at.losses = []
+        self._course.row_added(at.rows)
+
+    def _progress(self, loss: float) -> Progress:
+        at = self._at
+        scored = [row.mean_iou for row in at.rows if row.mean_iou is not None]
+        pace = at.seconds[at.stage] / at.iteration
+        total = sum(at.plan)
+        return Progress(
+            STAGES[at.stage],
+            at.iteration,
+            at.done,
+            total,
+            loss,
+            scored[-1] if scored else None,
+            pace * (total - at.done),
+        )
 
     def _save(self) -> None:
-        temporary = self._state_file.with_suffix(".new")
-        state = {
-            "identity": self._identity,
-            "stage": self._stage,
-            "iteration": self._iteration,
-            "net": self._net.state_dict(),
-            "optimizer": self._optimizer.state_dict() if self._optimizer else None,
-        }
-        try:
-            torch.save(state, temporary)
-            os.replace(temporary, self._state_file)
-        except (OSError, RuntimeError) as error:  # torch says either on a full disk
-            temporary.unlink(missing_ok=True)
-            reason = str(error).splitlines()[0][:100]
-            raise TrainingError(
-                f"{self._state_file} cannot be written ({reason}). Make room, then use --resume."
-            ) from error
+        trainer = self._trainer
+        state = TrainingState(
+            self._at,
+            self._net.state_dict(),
+            None if trainer is None else trainer.optimizer.state_dict(),
+            None if trainer is None else trainer.scaler.state_dict(),
+            self._best,
+        )
+        state.save(self._state_file, self._identity)
+        self._saved = time.monotonic()
+
+
+def _not_finite(stage: Form, iteration: int, drawn: Drawn) -> str:
+    images = sorted({sample.image for batch in drawn.batches for sample in batch})
+    return (
+        f"The loss of stage {stage} is no number at iteration {iteration}, on frames of "
+        f"{', '.join(images)}. Look for damaged images or labels, or lower --learning-rates."
+    )
 
 
 @contextmanager
@@ -307,32 +315,3 @@ def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
         yield lambda: bool(seen)
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-class _Frames:
-    """A batch of frames as the network takes it."""
-
-    def __init__(self, net: GLNet, samples: list[Sample], geometry: FrameGeometry) -> None:
-        self._net = net
-        self._samples = samples
-        self._device = next(net.parameters()).device
-        size = geometry.global_size
-        views = np.stack([shrink(sample.pixels, size, size) for sample in samples])
-        self.views = self._normalize(views)
-        self.target = self._shrink_labels([sample.target for sample in samples], size // 4)
-
-    def patches(self, patches: Sequence[FramePatch]) -> PatchBatch:
-        pixels = [self._cut(self._samples[p.frame].pixels, p.window) for p in patches]
-        labels = [self._cut(self._samples[p.frame].target, p.window) for p in patches]
-        target = self._shrink_labels(labels, patches[0].window.height // 4)
-        return PatchBatch(self._normalize(np.stack(pixels)), target, patches)
-
-    def _normalize(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
-        return self._net.normalize(torch.from_numpy(pixels).to(self._device))
-
-    def _shrink_labels(self, labels: list[npt.NDArray[np.uint8]], side: int) -> Tensor:
-        return downsample_labels(torch.from_numpy(np.stack(labels)), side, side).to(self._device)
-
-    @staticmethod
-    def _cut(array: npt.NDArray[np.uint8], window: Window) -> npt.NDArray[np.uint8]:
-        return array[(..., *window.slices)]

@@ -7,12 +7,13 @@ themselves, part by part, so that gradients add up over parts that never live at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from glnet_geo.legend import IGNORED
 from glnet_geo.models.fpn import Decoded, StageMaps
 from glnet_geo.models.frozen import FrozenLocal
 from glnet_geo.models.glnet import Form, GLNet, features_under, local_maps
@@ -40,6 +41,11 @@ class PatchBatch:
     pixels: Tensor
     target: Tensor
     patches: Sequence[FramePatch]
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether any pixel counts in a loss."""
+        return bool((self.target != IGNORED).any())
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +136,7 @@ class FeedbackLosses:
 
     Attributes:
         whole: Focal loss of the second global branch's logits.
-        joint: Focal losses of the ensemble's logits, one for each batch of patches.
+        joint: Focal losses of the ensemble's logits, one for each batch of patches with labels.
     """
 
     whole: float
@@ -154,7 +160,7 @@ class LocalPass:
         local: The branch.
         context: The frozen global branch's maps of the frames, B x C x H x W each.
         layout: The patches of every frame.
-        batches: Gives the batch of patches at a position, the same ones every time.
+        batches: Gives the batch of patches at a position, the same one every time.
         count: How many there are.
         kept_bytes: Memory for last maps.
     """
@@ -166,35 +172,33 @@ class LocalPass:
     count: int
     kept_bytes: int = _KEPT_BYTES
 
-    def merge(self) -> tuple[StageMaps, Callable[[int], tuple[PatchBatch, Tensor]]]:
+    def merge(self) -> tuple[StageMaps, Iterator[tuple[PatchBatch, Tensor]]]:
         """Runs the branch.
 
         Returns:
-            The merged maps; and what gives the batch of patches at a position and its last map.
+            The merged maps; and every batch of patches that has labels, with its last map.
         """
         mixed = self.local.mix(self.context)
         merging = Merging(self.context, self.layout)
         kept: dict[int, Tensor] = {}
         left = self.kept_bytes
 
-        def run(index: int) -> tuple[PatchBatch, StageMaps, Tensor]:
-            batch = self.batches(index)
-            return batch, *self.local(batch.pixels, mixed, self.layout, batch.patches)
-
         for index in range(self.count):
-            batch, stages, features = run(index)
+            batch = self.batches(index)
+            stages, features = self.local(batch.pixels, mixed, self.layout, batch.patches)
             merging.add(stages, batch.patches)
-            left -= features.nbytes
-            if left >= 0:
+            if batch.has_labels and features.nbytes <= left:
+                left -= features.nbytes
                 kept[index] = features
 
-        def last_map(index: int) -> tuple[PatchBatch, Tensor]:
-            if index in kept:
-                return self.batches(index), kept.pop(index)
-            batch, _, features = run(index)
-            return batch, features
+        def last_maps() -> Iterator[tuple[PatchBatch, Tensor]]:
+            for index in range(self.count):
+                if index in kept:
+                    yield self.batches(index), kept.pop(index)
+                elif (batch := self.batches(index)).has_labels:
+                    yield batch, self.local(batch.pixels, mixed, self.layout, batch.patches)[1]
 
-        return merging.mean(), last_map
+        return merging.mean(), last_maps()
 
 
 def feedback_step(
@@ -210,20 +214,21 @@ def feedback_step(
         objective: What is minimised.
     """
     assert net.feedback is not None and net.ensemble is not None
-    merged, last_map = local.merge()
+    merged, last_maps = local.merge()
     fed: Decoded = net.feedback(views, merged)
     whole = objective.loss(fed.logits, target)
     # The ensemble's gradients gather in a leaf, so that the branch is run backward only once.
     features = fed.features.detach().requires_grad_()
     joint = []
-    for index in range(local.count):
-        batch, own = last_map(index)
+    for batch, own in last_maps:
         other = features_under(features, local.layout, batch.patches, like=own)
         loss = objective.loss(net.ensemble(torch.cat([own, other], 1)), batch.target)
         objective.scaled(loss).backward()  # type: ignore[no-untyped-call]
         joint.append(loss.item())
-    gradients = [torch.ones_like(whole), features.grad]
-    torch.autograd.backward([objective.scaled(whole), fed.features], gradients)
+    roots, gradients = [objective.scaled(whole)], [torch.ones_like(whole)]
+    if features.grad is not None:
+        roots, gradients = [*roots, fed.features], [*gradients, features.grad]
+    torch.autograd.backward(roots, gradients)
     return FeedbackLosses(whole.item(), tuple(joint))
 
 
