@@ -50,7 +50,7 @@ json_option = click.option(
 )
 
 
-def _all_of(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
+def all_of(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
     """Adds options to a command, in this order in its help."""
     for option in reversed(options):
         command = option(command)
@@ -118,7 +118,7 @@ def mapping_options(command: Command) -> Command:
         device_option,
         precision_option,
     )
-    return _all_of(options, command)
+    return all_of(options, command)
 
 
 def map_options_of(options: dict[str, Any]) -> Any:
@@ -174,7 +174,7 @@ def generalisation_options(command: Command) -> Command:
             help="8: pixels that touch in a corner belong together, in multipolygons.",
         ),
     )
-    return _all_of(options, command)
+    return all_of(options, command)
 
 
 def generalisation_of(options: dict[str, Any]) -> Any:
@@ -205,7 +205,7 @@ def choice_options(command: Command) -> Command:
             "--layer-per-class", is_flag=True, help="A layer for each class instead of one."
         ),
     )
-    return _all_of(options, command)
+    return all_of(options, command)
 
 
 def layer_of(options: dict[str, Any]) -> str:

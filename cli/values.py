@@ -148,6 +148,75 @@ class LengthValue(click.ParamType[Length]):
         return Length(float(match[1]) * (0.01 if match[2] == "cm" else 1), "m")
 
 
+class NumberList(click.ParamType[tuple[float, ...]]):
+    """Numbers above 0, separated by commas."""
+
+    name = "numbers"
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def convert(self, value: Any, param: _Parameter, ctx: _Context) -> tuple[float, ...]:
+        """Reads `1e-3,5e-4,2e-4`."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) != self._count or not all(0 < one < math.inf for one in numbers):
+            self.fail(f"{value!r} is not {self._count} numbers above 0.", param, ctx)
+        return numbers
+
+
+class ClassWeights(click.ParamType[str | dict[str, float]]):
+    """A word, or a weight by class."""
+
+    name = "weights"
+
+    def convert(self, value: Any, param: _Parameter, ctx: _Context) -> str | dict[str, float]:
+        """Reads `none`, `balanced` or `building=2,road=4`."""
+        if isinstance(value, dict) or value in ("none", "balanced"):
+            return value  # type: ignore[no-any-return]
+        weights = {}
+        for part in str(value).split(","):
+            name, _, number = part.rpartition("=")
+            try:
+                weights[name.strip()] = float(number)
+            except ValueError:
+                weights[name.strip()] = 0.0
+        if "" in weights or not all(0 < one < math.inf for one in weights.values()):
+            self.fail(
+                f"{value!r} is neither none, balanced nor weights such as building=2,road=4.",
+                param,
+                ctx,
+            )
+        return weights
+
+
+_SECONDS = {"h": 3600.0, "m": 60.0, "min": 60.0, "s": 1.0}
+
+
+class Duration(click.ParamType[float]):
+    """A time in seconds; never without its unit."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: _Parameter, ctx: _Context) -> float:
+        """Reads `2h`, `90m`, `1h30m` or `45s`."""
+        if isinstance(value, float):
+            return value
+        text = str(value).strip().replace(" ", "")
+        number = r"(\d+\.?\d*|\.\d+)"
+        seconds = 0.0
+        if re.fullmatch(f"({number}(h|min|m|s))+", text):
+            parts = re.findall(f"{number}(h|min|m|s)", text)
+            seconds = sum(float(one) * _SECONDS[unit] for one, unit in parts)
+        if seconds <= 0:
+            self.fail(f"{value!r} is not a time such as 2h, 90m or 1h30m.", param, ctx)
+        return seconds
+
+
 class FrameSize(click.ParamType[int | FrameExtent]):
     """A number of pixels, or one of two words."""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from glnet_geo.errors import DatasetError, GlnetGeoError
 from glnet_geo.legend import Legend, find_legend
+from glnet_geo.model_options import resolve_options
 
 SPLITS = ("train", "val", "test")
 
@@ -33,35 +34,7 @@ class LabelledScene:
     palette: bool = False
     bands: tuple[int, ...] | None = None
     labels_map: Mapping[int, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelOptions:
-    """The `[model]` table: what may be chosen about the networks.
-
-    Attributes:
-        preset: "reference" for the paper's networks and schedule, or None.
-        backbone: Name of the backbone.
-        widths: Channels of the decoder: lateral and smooth.
-        activated: Batch norm and ReLU in the decoder.
-        frame: Side of a training frame in pixels.
-        patch_size: Side of a patch in pixels.
-        global_size: Side of the global view in pixels.
-        gsd: Ground sample distance in metres, or None to work in pixels.
-    """
-
-    backbone: str = "efficientnet_lite0"
-    widths: tuple[int, int] = (64, 16)
-    activated: bool = True
-    frame: int = 2448
-    patch_size: int = 544
-    global_size: int = 640
     gsd: float | None = None
-    preset: str | None = None
-
-
-REFERENCE_OPTIONS = ModelOptions("resnet50", (256, 128), False, 2448, 508, 508, preset="reference")
-"""What `preset = "reference"` stands for: the paper's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +45,18 @@ class Dataset:
         name: Its name.
         legend: The classes.
         scenes: Images with labels.
-        options: The `[model]` table.
+        model: The `[model]` table, as it is: see `model_options.resolve_options`.
     """
 
     name: str
     legend: Legend
     scenes: tuple[LabelledScene, ...]
-    options: ModelOptions
+    model: Mapping[str, Any]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What a run reads."""
+        return tuple(path for scene in self.scenes for path in (scene.image, scene.labels))
 
     def split(self, name: str) -> tuple[LabelledScene, ...]:
         """The scenes of one split."""
@@ -108,12 +86,15 @@ def load_dataset(path: Path, data: Path | None = None) -> Dataset:
         legend = _legend(table.get("legend"), path.parent)
         entries = _take(table, "scenes", list, "the dataset file")
         scenes = tuple(_scene(entry, folder) for entry in entries)
-        options = _options(table.get("model", {}))
+        model = table.get("model", {})
+        if not isinstance(model, dict):
+            raise DatasetError("[model] is not a table.")
+        resolve_options(model)
     except GlnetGeoError as error:
         raise DatasetError(f"{path}: {error}") from None
     if not any(scene.split == "train" for scene in scenes):
         raise DatasetError(f'{path}: no scene has split = "train".')
-    return Dataset(name, legend, scenes, options)
+    return Dataset(name, legend, scenes, model)
 
 
 def _legend(entry: Any, folder: Path) -> Legend:
@@ -150,34 +131,6 @@ def _scene(entry: Any, folder: Path) -> LabelledScene:
     )
 
 
-def _options(table: Any) -> ModelOptions:
-    if not isinstance(table, dict):
-        raise DatasetError("[model] is not a table.")
-    _refuse_unknown(table, {f.name for f in fields(ModelOptions)}, "[model]")
-    preset = table.get("preset")
-    if preset not in (None, "reference"):
-        raise DatasetError(f'[model] has preset {preset!r}; the only one is "reference".')
-    base = REFERENCE_OPTIONS if preset else ModelOptions()
-    values = {f.name: table.get(f.name, getattr(base, f.name)) for f in fields(ModelOptions)}
-    if not _whole_numbers(values["widths"]) or len(values["widths"]) != 2:
-        raise DatasetError("widths in [model] are two whole numbers: lateral and smooth.")
-    values["widths"] = tuple(values["widths"])
-    for name in ("frame", "patch_size", "global_size"):
-        if type(values[name]) is not int or values[name] < 64:
-            raise DatasetError(f"{name} in [model] is not a whole number of at least 64.")
-    for name in ("patch_size", "global_size"):
-        if values[name] % 4:
-            # Logits have a quarter of the resolution; labels could not be laid on them exactly.
-            raise DatasetError(f"{name} in [model] is not a multiple of 4.")
-    if values["patch_size"] > values["frame"]:
-        raise DatasetError("patch_size in [model] exceeds frame.")
-    if values["gsd"] is not None and not (_is_number(values["gsd"]) and values["gsd"] > 0):
-        raise DatasetError("gsd in [model] is not a positive number of metres.")
-    if not isinstance(values["activated"], bool) or not isinstance(values["backbone"], str):
-        raise DatasetError("activated or backbone in [model] is of the wrong type.")
-    return ModelOptions(**values)
-
-
 def _refuse_unknown(table: Mapping[str, Any], known: set[str], where: str) -> None:
     unknown = sorted(set(table) - known)
     if unknown:
@@ -197,7 +150,3 @@ def _whole_numbers(values: Iterable[Any]) -> bool:
 
 def _ids(values: Iterable[Any]) -> bool:
     return all(type(value) is int and 0 <= value <= 255 for value in values)
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)

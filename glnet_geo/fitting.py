@@ -3,232 +3,268 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
-from functools import partial
+import math
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from glnet_geo.blending import StripFiles
+from glnet_geo.allocation import reuse_memory
 from glnet_geo.checkpoint import ModelCard, round_weights, save_model
-from glnet_geo.datasets import Dataset, LabelledScene, load_dataset
-from glnet_geo.devices import choose_device
-from glnet_geo.errors import DatasetError
-from glnet_geo.frame_source import Footing, FrameSource
-from glnet_geo.grid import Window
-from glnet_geo.importing import starting_network
-from glnet_geo.legend import NODATA, Legend
-from glnet_geo.mapping import map_scene
-from glnet_geo.metrics import ConfusionMatrix, Scores
-from glnet_geo.models.fpn import DecoderWidths
-from glnet_geo.models.glnet import Architecture, GLNet
+from glnet_geo.datasets import Dataset, load_dataset
+from glnet_geo.devices import choose_device, choose_dtype
+from glnet_geo.errors import TrainingError
+from glnet_geo.legend import Legend
+from glnet_geo.metrics import Scores
+from glnet_geo.model_options import resolve_options
+from glnet_geo.models.glnet import Form
+from glnet_geo.models.stages import STAGES
+from glnet_geo.modelzoo import find_model
+from glnet_geo.new_models import NewModel, derived_model, new_model
 from glnet_geo.outputs import check_output, working_folder
-from glnet_geo.radiometry import find_stretch
-from glnet_geo.raster import SceneReader, gdal_environment
+from glnet_geo.raster import gdal_environment
 from glnet_geo.sampling import FrameSampler, OpenScene
+from glnet_geo.schedule import Balance, Schedule, Three
 from glnet_geo.segmenter import GLNetSegmenter
+from glnet_geo.stage_trainer import FrameGeometry
 from glnet_geo.tiling import PatchLayout
-from glnet_geo.training import FrameGeometry, Progress, Schedule, TrainingRun
-
-DEFAULT_ITERATIONS = (150, 300, 50)
-"""Steps of the three stages that made the bundled model."""
+from glnet_geo.time_budget import plan_steps, time_steps
+from glnet_geo.training import Course, Progress, TrainingRun
+from glnet_geo.training_options import TrainingOptions
+from glnet_geo.training_report import TrainingReport, report_folder
+from glnet_geo.validation import Validation, score_scenes
 
 _MOST_NAMED = 8  # scenes that a card names one by one
-_FRAME_OVERLAP = 128  # pixels that neighbouring frames of a scene share at least
 _STATE = "state"  # name of the file from which a run resumes
-_BAND_NAMES = ("red", "green", "blue")
 _CACHE_MB = 768  # training reads the same few scenes over and over
+_DEFAULTS = TrainingOptions()
+_EPOCH_STEPS = 20  # at least: an epoch of a single scene would be a step or two
 
-# What the public ImageNet weights of each backbone were trained on, as parts of 255.
-_SCALING = {
-    "efficientnet_lite0": (127 / 255, 128 / 255),
-    # The GLNet reference feeds plain RGB / 255 to its ResNet-50.
-    "resnet50": (0.0, 1.0),
-}
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A finished training run.
+
+    Attributes:
+        output: The model file.
+        card: Its card.
+        report: The folder with metrics, curves and pictures of the run.
+        iterations: Steps of the three stages, as planned.
+        seconds: What it took, breaks left out.
+    """
+
+    output: Path
+    card: ModelCard
+    report: Path
+    iterations: Three
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "output": str(self.output),
+            "model": f"{self.card.name} {self.card.version}",
+            "report": str(self.report),
+            "iterations": list(self.iterations),
+            "seconds": round(self.seconds, 1),
+            "scores": dict(self.card.scores),
+        }
 
 
 def fit(
     dataset_file: Path,
     output: Path,
+    options: TrainingOptions = _DEFAULTS,
     *,
-    iterations: tuple[int, int, int] = DEFAULT_ITERATIONS,
-    seed: int = 0,
     data: Path | None = None,
-    licence: str = "not stated",
     device: str = "auto",
     overwrite: bool = False,
     resume: bool = False,
     report: Callable[[Progress], None] = lambda progress: None,
-) -> ModelCard:
+) -> Training:
     """Trains a model through all three stages, scores it on held-out scenes and writes it.
 
     A run that is interrupted keeps its state in a dotted folder beside the output, from which
-    `resume` continues.
+    `resume` continues. Metrics, curves and pictures of held-out frames go to a folder named like
+    the output with the ending `.train`.
 
     Args:
         dataset_file: The dataset file (TOML).
         output: The model file.
-        iterations: Steps of the three stages.
-        seed: Seed of sampling and of fresh weights.
+        options: What is asked for.
         data: What the dataset file's relative paths start from; None for its own folder.
-        licence: Licence of the weights, for the card.
         device: "auto", "cpu", "cuda" and so on.
         overwrite: Whether an existing output may be replaced.
         resume: Whether to continue an interrupted run.
         report: Told of every step.
 
-    Returns:
-        The card of the model.
-
     Raises:
         GlnetGeoError: Something about the dataset, the device, the state or the output.
     """
+    started = time.monotonic()
+    reuse_memory()
     dataset = load_dataset(dataset_file, data)
-    sources = [path for scene in dataset.scenes for path in (scene.image, scene.labels)]
-    check_output(output, overwrite, (dataset_file, *sources), can_resume=True)
+    check_output(output, overwrite, (dataset_file, *dataset.files), can_resume=True)
     place = choose_device(device)
-    options = dataset.options
-    make_schedule = Schedule.reference if options.preset == "reference" else Schedule
-    schedule = make_schedule(iterations, seed=seed)
-    net, card = _new_model(dataset, output.name.removesuffix(".safetensors"), licence, schedule)
-    layout = PatchLayout.cover(options.frame, options.frame, options.patch_size)
+    model = _starting_model(dataset, output, options)
     keeps = working_folder(output, resume, lambda folder: (folder / _STATE).exists())
     with gdal_environment(_CACHE_MB), keeps as folder, ExitStack() as stack:
-        scenes = _open_all(dataset, len(card.bands), stack)
-        sampler = FrameSampler(scenes, options.frame, schedule.augmentation)
-        run = TrainingRun(
-            net.to_channels_last(place),
+        schedule = options.schedule_for(model.options)
+        job = _Job(dataset, model, schedule, place, report_folder(output), stack)
+        identity = {**job.identity(), **options.identity()}
+        run = TrainingRun(model.net, job.course, folder / _STATE, identity)
+        if not (resume and run.resume()):
+            if resume:
+                _log.warning("There is nothing to resume for %s. Starting afresh.", output)
+            run.start(options.fixed_iterations or job.plan(options, started))
+        _log.info("Steps of the three stages: %s.", "/".join(map(str, run.plan)))
+        with closing(job.report):
+            job.report.begin(run.rows)
+            run.run(report)
+        # Scored is what the file will hold.
+        round_weights(model.net)
+        card = job.finished_card(run.plan, options.licence)
+        save_model(model.net, card, output, half=True)
+    return Training(output, card, job.report.folder, run.plan, run.seconds)
+
+
+def _starting_model(dataset: Dataset, output: Path, options: TrainingOptions) -> NewModel:
+    name, seed = output.name.removesuffix(".safetensors"), options.schedule.get("seed", 0)
+    given = {**dataset.model, **options.model}
+    if options.init is not None:
+        return derived_model(find_model(options.init), name, dataset.legend, given, seed)
+    bands = next(iter(dataset.split("train"))).bands
+    n_bands = 3 if bands is None else len(bands)
+    return new_model(name, dataset.legend, n_bands, resolve_options(given), seed)
+
+
+class _Job:
+    """What a run consists of.
+
+    Args:
+        dataset: The scenes.
+        model: What training begins with.
+        schedule: How the stages learn.
+        device: Where.
+        report_to: Folder for metrics and pictures.
+        stack: What closes the scenes.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        model: NewModel,
+        schedule: Schedule,
+        device: torch.device,
+        report_to: Path,
+        stack: ExitStack,
+    ) -> None:
+        self._dataset, self._model, self._schedule = dataset, model, schedule
+        self._net = model.net.to_channels_last(device)
+        self._device = device
+        self._dtype = choose_dtype(schedule.precision, device, reference=False)
+        card, options = model.card, model.options
+        # Training takes hours; a held-out scene that cannot be read must be known before.
+        train, held_out = (self._open(split, stack) for split in ("train", "val"))
+        sampler = FrameSampler(
+            train, card.frame, schedule.augmentation, gsd=card.gsd, rare=schedule.rare
+        )
+        self._validation: Validation | None = None
+        if held_out:
+            self._validation = Validation(held_out, card, device, self._dtype)
+        self.report = TrainingReport(report_to, card.legend, self._net, self._validation)
+        layout = PatchLayout.cover(card.frame, card.frame, options.patch_size)
+        self.course = Course(
             sampler,
             FrameGeometry(layout, options.global_size),
             schedule,
-            folder / _STATE,
-            _identity(dataset, card),
+            _epochs(sampler.pixels, card.frame, schedule),
+            _class_weights(schedule, card.legend, sampler.class_pixels),
+            model.ready,
+            self._validate if held_out else None,
+            self.report.stage_ended,
+            self.report.row_added,
         )
-        if resume and not run.resume():
-            _log.warning("There is nothing to resume for %s. Starting afresh.", output)
-        run.run(report)
-        # Scored is what the file will hold.
-        round_weights(net)
-        card = _scored(GLNetSegmenter(net, card, place), card, dataset)
-        save_model(net, card, output, half=True)
-    return card
+
+    def identity(self) -> dict[str, Any]:
+        """What a kept state must have in common with a run that resumes it."""
+        return {"dataset": repr(self._dataset.scenes), "card": self._model.card.to_dict()}
+
+    def plan(self, options: TrainingOptions, started: float) -> Three:
+        """Steps of the three stages for the time there is, by trying out what they take."""
+        assert options.time_budget_s is not None
+        step_s = time_steps(self._net, self.course)
+        later = 0.0
+        if self._validation is not None:
+            before = time.monotonic()
+            self._validate(STAGES[-1])
+            each = time.monotonic() - before
+            later = each * (len(STAGES) * (self._schedule.validations + 1))
+            later += each / self._validation.share
+        return plan_steps(options.time_budget_s, time.monotonic() - started + later, step_s)
+
+    def finished_card(self, plan: Three, licence: str) -> ModelCard:
+        """The card, with scores on the held-out scenes, whole."""
+        card, held_out = self._model.card, self._dataset.split("val")
+        images = _named([scene.image.name for scene in self._dataset.split("train")])
+        provenance = (
+            f"trained by glnet-geo train on {self._dataset.name} ({images}), {card.provenance}; "
+            f"{'/'.join(map(str, plan))} iterations in the three stages, seed "
+            f"{self._schedule.seed}"
+        )
+        card = replace(card, provenance=provenance, licence=licence)
+        if not held_out:
+            return card
+        segmenter = GLNetSegmenter(self._net, card, self._device, dtype=self._dtype)
+        scores = score_scenes(held_out, segmenter, card).to_dict()
+        images = _named([scene.image.name for scene in held_out])
+        return replace(card, scores={"held_out": images, **scores})
+
+    def _open(self, split: str, stack: ExitStack) -> list[OpenScene]:
+        legend, bands = self._dataset.legend, len(self._model.card.bands)
+        scenes = (OpenScene(scene, legend, bands) for scene in self._dataset.split(split))
+        return [stack.enter_context(scene) for scene in scenes]
+
+    def _validate(self, stage: Form) -> Scores:
+        assert self._validation is not None
+        return self._validation.scores(self._net, stage)
 
 
 def _named(names: list[str]) -> str:
     return ", ".join(names) if len(names) <= _MOST_NAMED else f"{len(names)} scenes"
 
 
-def _new_model(
-    dataset: Dataset, name: str, licence: str, schedule: Schedule
-) -> tuple[GLNet, ModelCard]:
-    options = dataset.options
-    if options.backbone not in _SCALING:
-        known = ", ".join(_SCALING)
-        raise DatasetError(f"There is no backbone {options.backbone!r}. Known: {known}.")
-    n_bands = len(next(iter(dataset.split("train"))).bands or _BAND_NAMES)
-    mean, std = _SCALING[options.backbone]
-    architecture = Architecture(
-        options.backbone,
-        len(dataset.legend),
-        widths=DecoderWidths(*options.widths, options.activated),
-        mean=(mean,) * n_bands,
-        std=(std,) * n_bands,
+def _epochs(pixels: int, frame: int, schedule: Schedule) -> Three:
+    """Steps in which the three stages see as many pixels as the training scenes have."""
+    frames = pixels / frame**2
+    first, second, third = (
+        max(math.ceil(frames / (count * schedule.accumulate)), _EPOCH_STEPS)
+        for count in schedule.frames
     )
-    bands = _BAND_NAMES if n_bands == 3 else tuple(f"band {k + 1}" for k in range(n_bands))
-    card = ModelCard(
-        name,
-        "1.0",
-        dataset.legend,
-        bands,
-        architecture,
-        options.frame,
-        options.global_size,
-        options.patch_size,
-        min(_FRAME_OVERLAP, options.frame // 4),
-        options.gsd,
-        "",
-        licence,
-    )
-    net, start = starting_network(architecture, schedule.seed)
-    _log.info("Starting from %s.", start)
-    images = _named([scene.image.name for scene in dataset.split("train")])
-    iterations = "/".join(map(str, schedule.iterations))
-    provenance = (
-        f"trained by glnet-geo train on {dataset.name} ({images}), starting from {start}; "
-        f"{iterations} iterations in the three stages, seed {schedule.seed}"
-    )
-    return net, replace(card, provenance=provenance)
+    return first, second, third
 
 
-def _identity(dataset: Dataset, card: ModelCard) -> dict[str, Any]:
-    """What a kept state must have in common with a run that resumes it."""
-    scenes = [
-        {**asdict(scene), "image": scene.image.resolve(), "labels": scene.labels.resolve()}
-        for scene in dataset.scenes
-    ]
-    return {"scenes": str(scenes), "card": card.to_dict()}
-
-
-def _open_all(dataset: Dataset, n_bands: int, stack: ExitStack) -> list[OpenScene]:
-    """Opens the training scenes until the stack closes, and tries what the scores will need.
-
-    Training takes hours; a held-out scene that cannot be read must be known before.
-    """
-    for scene in dataset.split("val"):
-        OpenScene(scene, dataset.legend, n_bands).close()
-    opened = (OpenScene(scene, dataset.legend, n_bands) for scene in dataset.split("train"))
-    return [stack.enter_context(scene) for scene in opened]
-
-
-def _scored(segmenter: GLNetSegmenter, card: ModelCard, dataset: Dataset) -> ModelCard:
-    """The card with scores on the held-out scenes."""
-    held_out = dataset.split("val")
-    if not held_out:
-        return card
-    images = _named([scene.image.name for scene in held_out])
-    scores = score_scenes(held_out, segmenter).to_dict()
-    return replace(card, scores={"held_out": images, **scores})
-
-
-def score_scenes(scenes: Sequence[LabelledScene], segmenter: GLNetSegmenter) -> Scores:
-    """Predicts labelled scenes and scores all of them together."""
-    matrix = ConfusionMatrix(segmenter.legend)
-    for scene in scenes:
-        _score_scene(scene, segmenter, matrix)
-    return matrix.scores()
-
-
-def _score_scene(scene: LabelledScene, segmenter: GLNetSegmenter, matrix: ConfusionMatrix) -> None:
-    open_image = partial(SceneReader, scene.image, scene.bands, segmenter.n_bands)
-    with OpenScene(scene, segmenter.legend, segmenter.n_bands) as labels, open_image() as image:
-        footing, stretch = Footing.of_scene(image.grid), find_stretch(image)
-        source = FrameSource(open_image, footing, stretch, stage=segmenter.stage)
-        with TemporaryDirectory() as folder:
-            scoring = _Scoring(labels, segmenter.legend, matrix)
-            map_scene(source, segmenter, scoring, StripFiles(Path(folder)))
-
-
-class _Scoring:
-    """Compares a map with its labels as it is made."""
-
-    def __init__(self, labels: OpenScene, legend: Legend, matrix: ConfusionMatrix) -> None:
-        self._labels = labels
-        self._matrix = matrix
-        # Ignored labels become nodata, which no legend counts.
-        self._ids = np.full(256, NODATA, np.uint8)
-        self._ids[: len(legend)] = legend.ids
-
-    @contextmanager
-    def part(self, index: int, rows: Window | None) -> Iterator[Self]:
-        yield self
-
-    def write(self, predicted: npt.NDArray[np.uint8], window: Window) -> None:
-        reference = self._ids[self._labels.read_positions(window)]
-        reference[predicted == NODATA] = NODATA
-        self._matrix.add(reference, predicted)
+def _class_weights(
+    schedule: Schedule, legend: Legend, pixels: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32] | None:
+    """How much a pixel of each class counts; None for all alike."""
+    names = [one.name for one in legend.classes]
+    if isinstance(schedule.class_weights, Balance):
+        if schedule.class_weights is Balance.NONE:
+            return None
+        typical = np.median(pixels[pixels > 0])
+        return np.where(pixels > 0, typical / np.maximum(pixels, 1), 1).astype(np.float32)
+    unknown = sorted(set(schedule.class_weights) - set(names))
+    if unknown:
+        raise TrainingError(
+            f"--class-weights names {unknown[0]!r}; the classes are {', '.join(names)}."
+        )
+    return np.array([schedule.class_weights.get(name, 1.0) for name in names], np.float32)

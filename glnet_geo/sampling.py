@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class Sample:
 
     pixels: npt.NDArray[np.uint8]
     target: npt.NDArray[np.uint8]
+    image: str = ""
 
 
 class OpenScene(AbstractContextManager["OpenScene"]):
@@ -135,6 +136,10 @@ class Augmentation:
     scale: float = 1.4
     brightness: float = 0.15
     contrast: float = 1.25
+    color: float = 0.0
+
+
+STILL = Augmentation(1.0, 0.0, 1.0, 0.0)
 
 
 class FrameSampler:
@@ -149,7 +154,17 @@ class FrameSampler:
         DatasetError: A scene is smaller than half a frame.
     """
 
-    def __init__(self, scenes: list[OpenScene], size: int, augmentation: Augmentation) -> None:
+    def __init__(
+        self,
+        scenes: list[OpenScene],
+        size: int,
+        augmentation: Augmentation,
+        *,
+        gsd: float | None = None,
+        rare: float = 0.0,
+    ) -> None:
+        self.pixels = sum(s.grid.height * s.grid.width for s in scenes)
+        self.class_pixels = np.ones(len(scenes[0]._legend))
         self._scenes = scenes
         self._size = size
         self._augmentation = augmentation
@@ -170,7 +185,7 @@ class FrameSampler:
         top = int(rng.integers(scene.grid.height - extent + 1))
         left = int(rng.integers(scene.grid.width - extent + 1))
         sample = scene.read(Window(top, left, extent, extent), size)
-        return self._vary(sample, rng)
+        return replace(self._vary(sample, rng), image=scene.scene.image.name)
 
     def _vary(self, sample: Sample, rng: np.random.Generator) -> Sample:
         turns, flips = int(rng.integers(4)), bool(rng.integers(2))

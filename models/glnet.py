@@ -7,6 +7,7 @@ whose step numbers are given below. Nothing is kept between calls.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -107,6 +108,16 @@ class GLNet(nn.Module):
         """Moves the networks to a device, in the memory layout that convolutions like best."""
         # torch's stubs do not know the keyword.
         return self.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def in_form(self, form: Form) -> GLNet:
+        """The same networks, not copied, without those that a form lacks."""
+        net = copy.copy(self)
+        net._modules = dict(self._modules)
+        if form is not Form.BOTH_WAYS:
+            net.feedback = None
+        if form is Form.GLOBAL:
+            net.local = net.ensemble = None
+        return net
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """Scales N x bands x H x W pixels of 0-255 to what the backbones were trained on."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import signal
 
 import numpy as np
@@ -9,15 +10,18 @@ import torch
 from glnet_geo.checkpoint import load_model, read_card
 from glnet_geo.datasets import load_dataset
 from glnet_geo.errors import TrainingError
-from glnet_geo.fitting import fit, score_scenes
+from glnet_geo.fitting import fit
+from glnet_geo.model_options import PAPER_OPTIONS
 from glnet_geo.models.fpn import DecoderWidths
 from glnet_geo.models.glnet import Architecture, Form, GLNet
 from glnet_geo.models.stages import LocalLosses, prepare_stage, warm_start
 from glnet_geo.segmenter import GLNetSegmenter
-from glnet_geo.training import Schedule
+from glnet_geo.training_options import TrainingOptions
+from glnet_geo.validation import score_scenes
 from tests.rasters import noise, placed_tif
 
 ITERATIONS = (3, 3, 2)
+TRAINING = {field.name for field in dataclasses.fields(TrainingOptions)}
 
 
 def make_dataset(folder):
@@ -78,8 +82,9 @@ class Stop:
 
 
 def run(dataset, output, **options):
-    options = {"device": "cpu", "iterations": ITERATIONS, **options}
-    return fit(dataset, output, **options)
+    chosen = {name: options.pop(name) for name in list(options) if name in TRAINING}
+    chosen = TrainingOptions(**{"iterations": ITERATIONS, **chosen})
+    return fit(dataset, output, chosen, **{"device": "cpu", **options})
 
 
 @pytest.mark.parametrize("steps", [2, 3, 5, 8])
@@ -106,7 +111,7 @@ def test_resume_refuses_a_state_of_another_run(dataset, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(dataset, output, report=Stop(2))
     with pytest.raises(TrainingError, match="other data or parameters"):
-        run(dataset, output, seed=1, resume=True)
+        run(dataset, output, schedule={"seed": 1}, resume=True)
     state = tmp_path / ".m.safetensors.part" / "state"
     state.write_bytes(state.read_bytes()[:1000])
     with pytest.raises(TrainingError, match="cannot be resumed"):
@@ -139,8 +144,13 @@ def test_full_disk_is_said_and_leaves_nothing(dataset, tmp_path, monkeypatch):
 
 
 def test_loss_that_is_no_number_stops_the_run(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr("glnet_geo.training.local_step", lambda *_: LocalLosses(1.0, np.nan, 0.0))
-    with pytest.raises(TrainingError, match="stage global_to_local is no number at iteration 0"):
+    monkeypatch.setattr(
+        "glnet_geo.stage_trainer.local_step", lambda *_: LocalLosses(1.0, np.nan, 0.0)
+    )
+    with pytest.raises(
+        TrainingError,
+        match=r"stage global_to_local is no number at iteration 0, on frames of [ab]\.tif",
+    ):
         run(dataset, tmp_path / "m.safetensors")
 
 
@@ -154,16 +164,16 @@ def test_output_must_not_be_one_of_the_labels(cli, dataset, tmp_path):
 
 def test_cards_score_is_that_of_the_file(dataset, tmp_path):
     output = tmp_path / "m.safetensors"
-    card = run(dataset, output)
+    card = run(dataset, output).card
     net, stored = load_model(output)
     assert stored == card
     held_out = load_dataset(dataset).split("val")
-    scores = score_scenes(held_out, GLNetSegmenter(net, card, torch.device("cpu")))
+    scores = score_scenes(held_out, GLNetSegmenter(net, card, torch.device("cpu")), card)
     assert {**scores.to_dict(), "held_out": "c.tif"} == card.scores
 
 
 def test_preset_trains_as_the_paper_does():
-    schedule = Schedule.reference((1, 2, 3), seed=4)
+    schedule = TrainingOptions().schedule_for(PAPER_OPTIONS)
     assert schedule.learning_rates == (5e-5, 2e-5, 5e-5)
     assert schedule.weight_decay == 5e-4 and schedule.frames == (6, 6, 6)
     assert schedule.drawn is None and schedule.augmentation.scale == 1

@@ -1,0 +1,68 @@
+"""A time to train in, turned into steps of the three stages."""
+
+from __future__ import annotations
+
+import copy
+import time
+
+from glnet_geo.errors import TrainingError
+from glnet_geo.models.glnet import Form, GLNet
+from glnet_geo.models.stages import STAGES, warm_start
+from glnet_geo.schedule import Three
+from glnet_geo.training import Course
+
+_SHARES = (0.3, 0.5, 0.2)  # of the time, by stage
+_RESERVE = 0.05  # of the time: machines are not equally fast all the time
+_WARM_UP = 1  # steps that are not counted
+_TIMED_S = 8.0  # seconds that are, at least
+_FEWEST = 5  # steps of a stage that are worth the name
+
+Seconds = tuple[float, float, float]
+"""Of a step in each of the three stages."""
+
+
+def time_steps(net: GLNet, course: Course) -> Seconds:
+    """Tries out each stage on a copy of the networks, with the frames that it will begin with."""
+    first, second, third = (_time_stage(net, course, stage) for stage in STAGES)
+    return first, second, third
+
+
+def _time_stage(net: GLNet, course: Course, stage: Form) -> float:
+    net = copy.deepcopy(net)
+    if stage not in course.ready:
+        warm_start(net, stage)
+    trainer = course.trainer(net, stage)
+    started, steps = time.monotonic(), 0
+    for drawn in trainer.draws(0, 1_000_000):
+        trainer.step(drawn, 0.0)
+        steps += 1
+        if steps == _WARM_UP:
+            started = time.monotonic()
+        elif time.monotonic() - started > _TIMED_S:
+            break
+    return (time.monotonic() - started) / (steps - _WARM_UP)
+
+
+def plan_steps(budget_s: float, fixed_s: float, step_s: Seconds) -> Three:
+    """Steps of the three stages that a time allows for.
+
+    Args:
+        budget_s: The time in seconds.
+        fixed_s: What of it goes to anything but steps: what has passed, validations, scores.
+        step_s: Seconds of a step in each of the stages.
+
+    Raises:
+        TrainingError: It is too short.
+    """
+    left = budget_s * (1 - _RESERVE) - fixed_s
+    first, second, third = (
+        int(left * share / each) for share, each in zip(_SHARES, step_s, strict=True)
+    )
+    if min(first, second, third) < _FEWEST:
+        each = [_FEWEST * one / share for share, one in zip(_SHARES, step_s, strict=True)]
+        needed = (max(each) + fixed_s) / (1 - _RESERVE)
+        raise TrainingError(
+            f"--time-budget is too short: {_FEWEST} steps a stage take {needed / 60:.0f} minutes "
+            "here, scores included. Give more time, or a smaller frame or backbone."
+        )
+    return first, second, third
