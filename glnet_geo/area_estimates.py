@@ -2,7 +2,7 @@
 
 The estimators are those of Stehman 2014, "Estimating area and map accuracy for stratified random
 sampling when the strata are different from the map classes" (doi 10.1080/01431161.2014.930207),
-eqs. 3 and 25-28. Where the strata are the map's classes they are those of Olofsson, Foody, Herold,
+eqs. 2, 25 and 28. Where the strata are the map's classes they are those of Olofsson, Foody, Herold,
 Stehman, Woodcock and Wulder 2014, "Good practices for estimating area and assessing accuracy of
 land change" (doi 10.1016/j.rse.2014.02.015), eqs. 4-11.
 """
@@ -99,7 +99,7 @@ class AreaEstimates:
 
     @property
     def unit(self) -> Unit:
-        """"m" where areas are in square metres, "px" where they are in pixels."""
+        """Of areas: "m" where they are in square metres, "px" where they are in pixels."""
         return self.design.unit
 
     @property

@@ -34,7 +34,7 @@ class Stratum:
     points: int = 0
 
     def __post_init__(self) -> None:
-        if not (0 < self.pixels and 0 <= self.points <= self.pixels and 0 < self.area < math.inf):
+        if self.pixels < 1 or not 0 <= self.points <= self.pixels or not 0 < self.area < math.inf:
             raise ValueError(f"no stratum: {self}")
 
 

@@ -87,7 +87,7 @@ class SampleSize:
             least = np.minimum(least, self._share(points, most))
         if points > most.sum():
             _log.warning("There are only %d pixels, all of which are in the sample.", most.sum())
-            return most.tolist()
+            return [*pixels]
         return _rounded(_proportional(points, np.array(areas), least, most), points, most)
 
     def _share(self, points: int, most: npt.NDArray[np.int64]) -> int:
@@ -133,4 +133,5 @@ def _rounded(
     order = np.argsort(whole - fractions, kind="stable")
     order = order[whole[order] < most[order]]
     whole[order[: points - int(whole.sum())]] += 1
-    return whole.tolist()
+    counts: list[int] = whole.tolist()
+    return counts
