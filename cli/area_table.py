@@ -9,6 +9,7 @@ from glnet_geo.cli.options import listed
 if TYPE_CHECKING:
     from glnet_geo.area_estimates import AreaEstimates, ClassEstimate, Estimate
 
+_SMALL_M2 = 1e6  # sites whose areas need more digits in hectares
 _HEADS = ("class", "mapped", "adjusted", "user's acc.", "producer's acc.")
 
 
@@ -16,6 +17,8 @@ def describe_areas(estimates: AreaEstimates) -> str:
     """The estimates as a person pastes them into a mail, with 95 % confidence intervals."""
     is_px = estimates.unit == "px"
     scale, unit, digits = (1.0, "px", 0) if is_px else (1e-4, "ha", 1)
+    if not is_px and estimates.design.area < _SMALL_M2:
+        digits = 3
 
     def row(one: ClassEstimate) -> tuple[str, ...]:
         return (
