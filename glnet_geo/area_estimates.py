@@ -165,36 +165,37 @@ def estimate_areas(
     # In the order of the legend, then whatever else there is.
     names = [name for name in design.legend.values() if name in found]
     names += sorted(found.difference(names))
-    map_names, true_names = np.array(mapped, np.object_), np.array(reference, np.object_)
-    is_mapped = {name: (map_names == name).astype(np.float64) for name in names}
-    is_true = {name: (true_names == name).astype(np.float64) for name in names}
+    places = {name: place for place, name in enumerate(names)}
+    map_class = np.array([places[name] for name in mapped], np.intp)
+    true_class = np.array([places[name] for name in reference], np.intp)
+    is_right = (map_class == true_class).astype(np.float64)
     whole = np.ones(len(strata))
+    matrix = np.zeros((len(names), len(names)))
+    np.add.at(matrix, (map_class, true_class), points.shares)
     classes = []
-    for name in names:
-        right = is_mapped[name] * is_true[name]
+    for place, name in enumerate(names):
+        is_mapped = (map_class == place).astype(np.float64)
+        is_true = (true_class == place).astype(np.float64)
         if mapped_areas is None:
-            mapped_area = points.mean(is_mapped[name]) * design.area
+            mapped_area = points.mean(is_mapped) * design.area
         else:
             mapped_area = mapped_areas.get(name, 0.0)
-        proportion = points.ratio(is_true[name], whole)
-        assert proportion is not None
         classes.append(
             ClassEstimate(
                 name,
                 mapped_area,
-                proportion.scaled(design.area),
-                points.ratio(right, is_mapped[name]),
-                points.ratio(right, is_true[name]),
+                points.ratio(is_true, whole).scaled(design.area),
+                points.ratio(is_right * is_mapped, is_mapped) if is_mapped.any() else None,
+                points.ratio(is_right * is_true, is_true) if is_true.any() else None,
             )
         )
-    overall = points.ratio((map_names == true_names).astype(np.float64), whole)
-    assert overall is not None
-    matrix = tuple(
-        tuple(points.mean(is_mapped[row] * is_true[column]) for column in names) for row in names
-    )
-    labelled = {one.id: int(n) for one, n in zip(design.strata, points.counts, strict=True)}
     return AreaEstimates(
-        tuple(classes), overall, matrix, design, labelled, mapped_areas is not None
+        tuple(classes),
+        points.ratio(is_right, whole),
+        tuple(tuple(row) for row in matrix.tolist()),
+        design,
+        {one.id: int(n) for one, n in zip(design.strata, points.counts, strict=True)},
+        mapped_areas is not None,
     )
 
 
@@ -227,19 +228,23 @@ class _Points:
         weights = np.array([one.area / design.area for one in design.strata])
         return cls(index, weights, counts, is_census)
 
+    @property
+    def shares(self) -> _Values:
+        """Share of the area that each point stands for, N."""
+        shares: _Values = (self.weights / self.counts)[self.index]
+        return shares
+
     def mean(self, values: _Values) -> float:
         """The mean over the area of what has a value at each point."""
         return float(self.weights @ self._means(values))
 
-    def ratio(self, values: _Values, sizes: _Values) -> Estimate | None:
-        """The ratio of two such means; None where the second one is 0.
+    def ratio(self, values: _Values, sizes: _Values) -> Estimate:
+        """The ratio of two such means, of which the second one is not 0.
 
         The variance of y / x is that of the residuals y - R x over the squared mean of x: their
         variance in a stratum is what eq. 28 has of Stehman 2014, s_y^2 + R^2 s_x^2 - 2 R s_xy.
         """
         size = self.mean(sizes)
-        if not size:
-            return None
         ratio = self.mean(values) / size
         residuals = values - ratio * sizes
         residuals -= self._means(residuals)[self.index]
