@@ -69,7 +69,7 @@ def assess_areas(
                 f"are of another class than where they were drawn in {raster}. Move them back, or "
                 f"empty their {REFERENCE}.",
             )
-        names = _Names.of(design, reader)
+        names = _Names.of(design, reader, is_same=not any(is_moved))
     _check_strata(points, labelled, design)
     mapped_areas = {names.called(one.id): one.area for one in design.strata}
     return estimate_areas(
@@ -159,8 +159,8 @@ class _Names:
 
     Attributes:
         by_key: Names by themselves without their case.
-        by_id: Names by id, those of the map first.
-        labels: Names by id, those of the sample first.
+        by_id: Names of the map's classes by id.
+        labels: Names by id as labels mean them, those of the sample first.
     """
 
     by_key: Mapping[str, str]
@@ -168,13 +168,16 @@ class _Names:
     labels: Mapping[int, str]
 
     @classmethod
-    def of(cls, design: SampleDesign, reader: ClassRaster) -> _Names:
+    def of(cls, design: SampleDesign, reader: ClassRaster, is_same: bool) -> _Names:
+        """The names of a sample and a map, which may be the one that it was drawn from."""
         known = reader.classes.known.values()
         in_map = {one.id: one.name for one in known if one.name != str(one.id)}
         by_key: dict[str, str] = {}
         for name in (*design.legend.values(), *in_map.values()):
             by_key.setdefault(name.casefold(), name)
-        return cls(by_key, {**design.legend, **in_map}, {**in_map, **design.legend})
+        labels = {**in_map, **design.legend}
+        # The same map may have been renamed since then.
+        return cls(by_key, labels if is_same else {**design.legend, **in_map}, labels)
 
     def called(self, class_id: int) -> str:
         """The name of one of the map's classes."""
