@@ -20,6 +20,7 @@ _COMMANDS = {
     "vectorize": "Class raster -> polygons.",
     "batch": "Directories of scenes -> both, resumable.",
     "train": "Labelled scenes -> model file.",
+    "sample": "Points of a map to label, for area figures that hold.",
     "models": "List, show or import models.",
     "demo": "The whole road on a scene that it makes.",
 }

@@ -9,6 +9,7 @@ The layers, from the bottom up; a module imports from its own floor downwards on
     class_raster, vector_output, ...                 class rasters in, vector files out
     blending, segmenter, mapping, prediction         a scene through a model
     vectorizing                                      a class raster to polygons
+    stratified_sampling, labelled_sample             a class raster to points, and areas from them
     training                                         a model from scenes
     batch_*, engines, batching                       many scenes to both, on one machine or many
     fitting, demonstration                           whole jobs of several of these
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from glnet_geo.area_estimates import AreaEstimates, estimate_areas
     from glnet_geo.batch_report import BatchOptions, BatchReport
     from glnet_geo.batching import batch
     from glnet_geo.checkpoint import ModelCard, load_model, read_card
@@ -31,11 +33,15 @@ if TYPE_CHECKING:
     from glnet_geo.errors import GlnetGeoError
     from glnet_geo.fitting import fit
     from glnet_geo.importing import import_checkpoints
+    from glnet_geo.labelled_sample import assess_areas
     from glnet_geo.legend import LandCover, Legend
     from glnet_geo.map_options import MapOptions
     from glnet_geo.map_summary import MapSummary
     from glnet_geo.polygon_options import PolygonOptions
     from glnet_geo.prediction import predict
+    from glnet_geo.sample_design import SampleDesign, Stratum
+    from glnet_geo.sample_size import SampleSize
+    from glnet_geo.stratified_sampling import SampleSummary, draw_sample
     from glnet_geo.tiling import FrameExtent
     from glnet_geo.units import Area, Length
     from glnet_geo.validity import Validity
@@ -44,6 +50,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Area": "units",
+    "AreaEstimates": "area_estimates",
     "BatchOptions": "batch_report",
     "BatchReport": "batch_report",
     "FrameExtent": "tiling",
@@ -56,9 +63,16 @@ _HOMES = {
     "MapSummary": "map_summary",
     "ModelCard": "checkpoint",
     "PolygonOptions": "polygon_options",
+    "SampleDesign": "sample_design",
+    "SampleSize": "sample_size",
+    "SampleSummary": "stratified_sampling",
+    "Stratum": "sample_design",
     "Validity": "validity",
     "VectorSummary": "vector_summary",
+    "assess_areas": "labelled_sample",
     "batch": "batching",
+    "draw_sample": "stratified_sampling",
+    "estimate_areas": "area_estimates",
     "fit": "fitting",
     "import_checkpoints": "importing",
     "load_model": "checkpoint",
@@ -70,6 +84,7 @@ _HOMES = {
 
 __all__ = [
     "Area",
+    "AreaEstimates",
     "BatchOptions",
     "BatchReport",
     "FrameExtent",
@@ -82,9 +97,16 @@ __all__ = [
     "MapSummary",
     "ModelCard",
     "PolygonOptions",
+    "SampleDesign",
+    "SampleSize",
+    "SampleSummary",
+    "Stratum",
     "Validity",
     "VectorSummary",
+    "assess_areas",
     "batch",
+    "draw_sample",
+    "estimate_areas",
     "fit",
     "import_checkpoints",
     "load_model",

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from glnet_geo.class_raster import ClassRaster
+from glnet_geo.chip import Mask
+from glnet_geo.class_raster import ClassRaster, Labels
 from glnet_geo.errors import RasterError
+from glnet_geo.features import AreaOfInterest
 from glnet_geo.grid import Window
 from glnet_geo.raster import SceneReader, gdal_environment
 from glnet_geo.remote import is_fetched
@@ -35,12 +37,15 @@ class ClassRows:
     sums: npt.NDArray[np.float64] | None
 
 
-def read_rows(raster: ClassRaster, measured: SceneReader | None = None) -> Iterator[ClassRows]:
+def read_rows(
+    raster: ClassRaster, measured: SceneReader | None = None, aoi: AreaOfInterest | None = None
+) -> Iterator[ClassRows]:
     """Reads a class raster from the top.
 
     Args:
         raster: The raster; only this reads from it while it goes on.
         measured: Another raster on the same grid whose values are summed by run.
+        aoi: Polygons on the same grid outside which there is no data; None for no such bounds.
 
     Raises:
         RasterError: A file is damaged or has vanished, the grids differ, or a class has the id that
@@ -51,7 +56,7 @@ def read_rows(raster: ClassRaster, measured: SceneReader | None = None) -> Itera
 
     def read(window: Window) -> ClassRows:
         with gdal_environment(remote=is_fetched(raster.path)):
-            labels, valid = raster.read(window)
+            labels, valid = _read_inside(raster, window, aoi)
             _check_ids(raster, labels, valid)
             runs = Runs.of(labels, valid, window.top)
             return ClassRows(runs, _sums(runs, measured, window) if measured else None)
@@ -64,6 +69,19 @@ def read_rows(raster: ClassRaster, measured: SceneReader | None = None) -> Itera
             ahead = pool.submit(read, window)
             yield from _parts(rows)
         yield from _parts(ahead.result())
+
+
+def _read_inside(
+    raster: ClassRaster, window: Window, aoi: AreaOfInterest | None
+) -> tuple[Labels, Mask | None]:
+    if aoi is None:
+        return raster.read(window)
+    if not aoi.touches(window):
+        shape = (window.height, window.width)
+        return np.zeros(shape, raster.dtype), np.zeros(shape, np.bool_)
+    inside = aoi.mask(window)
+    labels, valid = raster.read(window)
+    return labels, inside if valid is None else inside & valid
 
 
 def _parts(rows: ClassRows) -> Iterator[ClassRows]:

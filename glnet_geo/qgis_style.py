@@ -1,8 +1,8 @@
-"""The style with which QGIS opens polygons in the colours of their classes."""
+"""The styles with which QGIS opens polygons of classes, and points that are to be labelled."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -12,6 +12,16 @@ MOST_CLASSES = 500
 """Beyond so many, which nobody can tell apart, a style only makes programs slow."""
 
 _DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>"
+_RING = {
+    "name": "circle",
+    "color": "255,255,255,0",
+    "outline_color": "255,0,255,255",
+    "outline_style": "solid",
+    "outline_width": "0.6",
+    "outline_width_unit": "MM",
+    "size": "4",
+    "size_unit": "MM",
+}
 
 
 def style_path(vectors: Path) -> Path:
@@ -33,13 +43,56 @@ def categorized_qml(classes: Sequence[MapClass], attribute: str = "class") -> st
         category = {"value": one.name, "label": one.name, "symbol": str(index)}
         ET.SubElement(categories, "category", category, render="true", type="string")
         _add_symbol(symbols, str(index), one.rgb)
+    return _document(root)
+
+
+def labelling_qml(names: Sequence[str], attribute: str, hidden: Sequence[str]) -> str:
+    """A layer style of QGIS (QML) for points whose class somebody fills in.
+
+    All points look alike, so that nothing sways who looks at them.
+
+    Args:
+        names: The classes that QGIS offers, after an empty one.
+        attribute: The field that is filled in.
+        hidden: Fields that neither form nor table show.
+    """
+    root = ET.Element("qgis", version="3.22", styleCategories="Symbology|Fields|Forms")
+    renderer = ET.SubElement(root, "renderer-v2", type="singleSymbol")
+    symbol = ET.SubElement(
+        ET.SubElement(renderer, "symbols"), "symbol", type="marker", name="0", alpha="1"
+    )
+    # A ring, so that the pixel under it stays visible.
+    _add_layer(symbol, "SimpleMarker", _RING)
+    fields = ET.SubElement(root, "fieldConfiguration")
+    choices = [{"": ""}, *({name: name} for name in names)]
+    _add_widget(fields, attribute, "ValueMap", choices)
+    table = ET.SubElement(ET.SubElement(root, "attributetableconfig"), "columns")
+    for name in hidden:
+        _add_widget(fields, name, "Hidden", [])
+        ET.SubElement(table, "column", name=name, type="field", hidden="1")
+    return _document(root)
+
+
+def _document(root: ET.Element) -> str:
     ET.indent(root)
     return f"{_DOCTYPE}\n{ET.tostring(root, encoding='unicode')}\n"
 
 
+def _add_widget(
+    fields: ET.Element, attribute: str, kind: str, choices: Sequence[Mapping[str, str]]
+) -> None:
+    """How a field is edited; choices are as `QgsValueMapFieldFormatter` reads them."""
+    field = ET.SubElement(fields, "field", name=attribute)
+    widget = ET.SubElement(field, "editWidget", type=kind)
+    config = ET.SubElement(ET.SubElement(widget, "config"), "Option", type="Map")
+    if choices:
+        items = ET.SubElement(config, "Option", name="map", type="List")
+    for choice in choices:
+        _add_options(items, choice)
+
+
 def _add_symbol(symbols: ET.Element, name: str, rgb: Color) -> None:
     symbol = ET.SubElement(symbols, "symbol", type="fill", name=name, alpha="1")
-    layer = ET.SubElement(symbol, "layer", {"class": "SimpleFill"}, enabled="1")
     color = ",".join(map(str, (*rgb, 255)))
     options = {
         "color": color,
@@ -50,6 +103,15 @@ def _add_symbol(symbols: ET.Element, name: str, rgb: Color) -> None:
         "outline_width": "0",
         "outline_width_unit": "Pixel",
     }
-    table = ET.SubElement(layer, "Option", type="Map")
+    _add_layer(symbol, "SimpleFill", options)
+
+
+def _add_layer(symbol: ET.Element, kind: str, options: Mapping[str, str]) -> None:
+    layer = ET.SubElement(symbol, "layer", {"class": kind}, enabled="1")
+    _add_options(layer, options)
+
+
+def _add_options(parent: ET.Element, options: Mapping[str, str]) -> None:
+    table = ET.SubElement(parent, "Option", type="Map")
     for key, value in options.items():
         ET.SubElement(table, "Option", name=key, type="QString", value=value)

@@ -18,7 +18,7 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from glnet_geo.arrow_stream import Field
 from glnet_geo.errors import OutputError
 
-GeometryType = Literal["Polygon", "MultiPolygon"]
+GeometryType = Literal["Point", "Polygon", "MultiPolygon"]
 
 GEOPACKAGE = "GPKG"
 NEW_GEOPACKAGE = {"VERSION": "1.3"}

@@ -10,13 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import rasterio
+import shapely
 from affine import Affine
+from geopandas import GeoSeries
 from rasterio.shutil import copy as copy_raster
 
 from glnet_geo import class_rows
 from glnet_geo.class_raster import ClassRaster
 from glnet_geo.class_rows import ClassRows, read_rows
 from glnet_geo.errors import RasterError
+from glnet_geo.features import AreaOfInterest
 from glnet_geo.raster import SceneReader
 from glnet_geo.runs import NOTHING
 from tests.class_maps import ids, patches
@@ -210,3 +213,21 @@ def test_a_mosaic_is_read_over_its_tiles(tif: Path, monkeypatch: pytest.MonkeyPa
     copy_raster(tif, tif.with_suffix(".vrt"), driver="VRT")
     monkeypatch.setattr(class_rows, "_STRIP", 100)
     np.testing.assert_array_equal(joined(strips_of(tif.with_suffix(".vrt"))), labels)
+
+
+def test_outside_an_area_of_interest_there_is_no_data(
+    tmp_path: Path, tif: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(class_rows, "_STRIP", 120)
+    labels = patches(40, 30)
+    labels[6, 5:9] = 0
+    placed_tif(tif, labels, blockysize=4, nodata=0)
+    # Columns 5 to 14 of rows 6 to 19; most strips do not touch them.
+    box = shapely.box(500_002.5, 4_999_990, 500_007.5, 4_999_997)
+    GeoSeries([box], crs="EPSG:32633").to_file(tmp_path / "aoi.gpkg")
+    with ClassRaster(tif) as reader:
+        aoi = AreaOfInterest.read(tmp_path / "aoi.gpkg", reader.grid)
+        found = joined([*read_rows(reader, aoi=aoi)])
+    expected = np.full(labels.shape, NOTHING)
+    expected[6:20, 5:15] = np.where(labels == 0, NOTHING, labels.astype(np.int64))[6:20, 5:15]
+    np.testing.assert_array_equal(found, expected)
