@@ -21,11 +21,16 @@ class LabelledScene:
 
     Attributes:
         image: Any raster file that GDAL opens.
-        labels: A raster of the image's size: class ids, or colours of the legend.
+        labels: A raster of class ids or of colours of the legend, or a vector file of polygons.
         split: One of `SPLITS`.
         palette: Whether the labels are RGB colours of the legend instead of ids.
         bands: Bands of the image, from 1; None for the model's default.
-        labels_map: Label values that mean another id.
+        labels_map: Label values (ids; names or ids in a vector file) that mean another id.
+        gsd: Ground sample distance in metres, where the CRS does not say.
+        attribute: Column of a vector file with the class's name or id; None to look for it.
+        layer: Layer of a vector file; None for the only one with polygons.
+        unlabelled: What lies outside every polygon of a vector file: "ignore", or a class's name.
+        aoi: Vector file; what lies outside its polygons is ignored.
     """
 
     image: Path
@@ -33,8 +38,12 @@ class LabelledScene:
     split: str
     palette: bool = False
     bands: tuple[int, ...] | None = None
-    labels_map: Mapping[int, int] = field(default_factory=dict)
+    labels_map: Mapping[int | str, int] = field(default_factory=dict)
     gsd: float | None = None
+    attribute: str | None = None
+    layer: str | None = None
+    unlabelled: str = "ignore"
+    aoi: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

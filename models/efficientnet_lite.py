@@ -12,6 +12,8 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from glnet_geo.models.recomputing import recomputed
+
 _EPSILON = 1e-3  # of every batch norm, as in the TensorFlow original
 _STEM = 32
 
@@ -33,6 +35,7 @@ _GROUPS = (
     _Group(5, 2, 6, 192, 4),
     _Group(3, 1, 6, 320, 1),
 )
+_RECOMPUTED = 5  # blocks at strides 2 to 8, whose maps are half of what training holds
 _PYRAMID = (2, 4, 10, 15)  # the last block at strides 4, 8, 16 and 32
 
 
@@ -131,7 +134,7 @@ class EfficientNetLite0(nn.Module):
         x = F.relu6(self._bn0(self._conv_stem(x)), inplace=True)
         maps = []
         for index, block in enumerate(self._blocks):
-            x = block(x)
+            x = recomputed(block, x) if index < _RECOMPUTED else block(x)
             if index in _PYRAMID:
                 maps.append(x)
         c2, c3, c4, c5 = maps

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from glnet_geo.models.recomputing import recomputed
+
 _BLOCKS = (3, 4, 6, 3)
 _EXPANSION = 4
 
@@ -53,10 +55,10 @@ class ResNet50(nn.Module):
         self.conv1 = nn.Conv2d(bands, 64, 7, 2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1)
-        self.layer1 = _stage(64, 64, _BLOCKS[0], stride=1)
-        self.layer2 = _stage(256, 128, _BLOCKS[1], stride=2)
-        self.layer3 = _stage(512, 256, _BLOCKS[2], stride=2)
-        self.layer4 = _stage(1024, 512, _BLOCKS[3], stride=2)
+        self.layer1 = _Stage(64, 64, _BLOCKS[0], stride=1)
+        self.layer2 = _Stage(256, 128, _BLOCKS[1], stride=2)
+        self.layer3 = _Stage(512, 256, _BLOCKS[2], stride=2)
+        self.layer4 = _Stage(1024, 512, _BLOCKS[3], stride=2)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Maps N x bands x H x W to c2, c3, c4, c5, finest first."""
@@ -66,6 +68,16 @@ class ResNet50(nn.Module):
         return c2, c3, c4, self.layer4(c4)
 
 
-def _stage(inputs: int, planes: int, blocks: int, stride: int) -> nn.Sequential:
-    rest = [Bottleneck(planes * _EXPANSION, planes, 1, project=False) for _ in range(blocks - 1)]
-    return nn.Sequential(Bottleneck(inputs, planes, stride, project=True), *rest)
+class _Stage(nn.Sequential):
+    """Blocks at one stride. In training their inner maps, five sixths of all, are made anew."""
+
+    def __init__(self, inputs: int, planes: int, blocks: int, stride: int) -> None:
+        outputs = planes * _EXPANSION
+        rest = (Bottleneck(outputs, planes, 1, project=False) for _ in range(blocks - 1))
+        super().__init__(Bottleneck(inputs, planes, stride, project=True), *rest)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps N x inputs x H x W to N x 4*planes x H/stride x W/stride."""
+        for block in self:
+            x = recomputed(block, x)
+        return x

@@ -1,0 +1,43 @@
+"""Training in less memory: maps that are made a second time instead of being kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+
+def recomputed(block: nn.Module, x: Tensor) -> Tensor:
+    """Runs a block; in training its inner maps are not kept, but made again on the way back.
+
+    Gradients, and the statistics that batch norms keep, are as without.
+
+    Args:
+        block: The block.
+        x: Its input.
+    """
+    if not (block.training and torch.is_grad_enabled()):
+        plain: Tensor = block(x)
+        return plain
+    result: Tensor = checkpoint(
+        block, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _still(block))
+    )
+    return result
+
+
+@contextmanager
+def _still(block: nn.Module) -> Iterator[None]:
+    """Batch norms normalise by the batch, but do not note its statistics again."""
+    norms = [one for one in block.modules() if isinstance(one, nn.BatchNorm2d)]
+    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)
