@@ -61,12 +61,13 @@ def train_stage(folder: Path, architecture: str, index: int) -> None:
 
     from glnet_geo.allocation import reuse_memory
     from glnet_geo.datasets import load_dataset
+    from glnet_geo.labelled_scene import ScenePool
     from glnet_geo.map_summary import peak_bytes
     from glnet_geo.model_options import resolve_options
     from glnet_geo.models.stages import STAGES, warm_start
     from glnet_geo.new_models import new_model
     from glnet_geo.raster import gdal_environment
-    from glnet_geo.sampling import FrameSampler, OpenScene
+    from glnet_geo.sampling import FrameSampler
     from glnet_geo.stage_trainer import FrameGeometry, StageTrainer
     from glnet_geo.tiling import PatchLayout
     from glnet_geo.training_options import TrainingOptions
@@ -81,7 +82,7 @@ def train_stage(folder: Path, architecture: str, index: int) -> None:
     net = new_model("m", dataset.legend, 3, options, 0).net
     net.to_channels_last(torch.device("cpu"))
     with gdal_environment(768):
-        scenes = [OpenScene(scene, dataset.legend, 3) for scene in dataset.scenes]
+        scenes = ScenePool(dataset.scenes, dataset.legend, 3)
         sampler = FrameSampler(scenes, options.frame, schedule.augmentation)
         layout = PatchLayout.cover(options.frame, options.frame, options.patch_size)
         geometry, stage = FrameGeometry(layout, options.global_size), STAGES[index]

@@ -20,6 +20,7 @@ from glnet_geo.checkpoint import ModelCard, round_weights, save_model
 from glnet_geo.datasets import Dataset, load_dataset
 from glnet_geo.devices import choose_device, choose_dtype
 from glnet_geo.errors import TrainingError
+from glnet_geo.labelled_scene import ScenePool
 from glnet_geo.legend import Legend
 from glnet_geo.metrics import Scores
 from glnet_geo.model_options import resolve_options
@@ -29,7 +30,7 @@ from glnet_geo.modelzoo import find_model
 from glnet_geo.new_models import NewModel, derived_model, new_model
 from glnet_geo.outputs import check_output, working_folder
 from glnet_geo.raster import gdal_environment
-from glnet_geo.sampling import FrameSampler, OpenScene
+from glnet_geo.sampling import FrameSampler
 from glnet_geo.schedule import Balance, Schedule, Three
 from glnet_geo.segmenter import GLNetSegmenter
 from glnet_geo.stage_trainer import FrameGeometry
@@ -173,12 +174,12 @@ class _Job:
         self._dtype = choose_dtype(schedule.precision, device, reference=False)
         card, options = model.card, model.options
         # Training takes hours; a held-out scene that cannot be read must be known before.
-        train, held_out = (self._open(split, stack) for split in ("train", "val"))
+        train, held_out = (self._pool(split, stack) for split in ("train", "val"))
         sampler = FrameSampler(
             train, card.frame, schedule.augmentation, gsd=card.gsd, rare=schedule.rare
         )
         self._validation: Validation | None = None
-        if held_out:
+        if len(held_out):
             self._validation = Validation(held_out, card, device, self._dtype)
         self.report = TrainingReport(report_to, card.legend, self._net, self._validation)
         layout = PatchLayout.cover(card.frame, card.frame, options.patch_size)
@@ -189,7 +190,7 @@ class _Job:
             _epochs(sampler.pixels, card.frame, schedule),
             _class_weights(schedule, card.legend, sampler.class_pixels),
             model.ready,
-            self._validate if held_out else None,
+            self._validate if self._validation else None,
             self.report.stage_ended,
             self.report.row_added,
         )
@@ -228,10 +229,9 @@ class _Job:
         images = _named([scene.image.name for scene in held_out])
         return replace(card, scores={"held_out": images, **scores})
 
-    def _open(self, split: str, stack: ExitStack) -> list[OpenScene]:
-        legend, bands = self._dataset.legend, len(self._model.card.bands)
-        scenes = (OpenScene(scene, legend, bands) for scene in self._dataset.split(split))
-        return [stack.enter_context(scene) for scene in scenes]
+    def _pool(self, split: str, stack: ExitStack) -> ScenePool:
+        scenes, bands = self._dataset.split(split), len(self._model.card.bands)
+        return stack.enter_context(ScenePool(scenes, self._dataset.legend, bands))
 
     def _validate(self, stage: Form) -> Scores:
         assert self._validation is not None

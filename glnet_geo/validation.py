@@ -20,6 +20,7 @@ from glnet_geo.checkpoint import ModelCard
 from glnet_geo.datasets import LabelledScene
 from glnet_geo.frame_source import FrameSource
 from glnet_geo.grid import Grid, Window
+from glnet_geo.labelled_scene import OpenScene, Sample, ScenePool
 from glnet_geo.legend import IGNORED, NODATA, Legend
 from glnet_geo.map_options import MapOptions
 from glnet_geo.mapping import map_scene
@@ -27,7 +28,7 @@ from glnet_geo.metrics import ConfusionMatrix, Scores
 from glnet_geo.models.glnet import Form, GLNet
 from glnet_geo.radiometry import find_stretch
 from glnet_geo.raster import Chip, SceneReader
-from glnet_geo.sampling import STILL, FrameSampler, OpenScene, Sample
+from glnet_geo.sampling import STILL, FrameSampler
 from glnet_geo.segmenter import GLNetSegmenter
 
 Labels = npt.NDArray[np.uint8]
@@ -40,7 +41,7 @@ class Validation:
     """Scores networks in training on a few frames of held-out scenes, always the same ones.
 
     Args:
-        scenes: The scenes, open.
+        scenes: The scenes.
         card: The card of the networks.
         device: Where they are.
         dtype: What they compute in.
@@ -52,7 +53,7 @@ class Validation:
 
     def __init__(
         self,
-        scenes: list[OpenScene],
+        scenes: ScenePool,
         card: ModelCard,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
