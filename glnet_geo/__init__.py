@@ -9,6 +9,7 @@ The layers, from the bottom up; a module imports from its own floor downwards on
     class_raster, vector_output, ...                 class rasters in, vector files out
     blending, segmenter, mapping, prediction         a scene through a model
     vectorizing                                      a class raster to polygons
+    evaluation                                       class rasters against references
     training                                         a model from scenes
     batch_*, engines, batching                       many scenes to both, on one machine or many
     fitting, demonstration                           whole jobs of several of these
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from glnet_geo.checkpoint import ModelCard, load_model, read_card
     from glnet_geo.demonstration import run_demo
     from glnet_geo.errors import GlnetGeoError
+    from glnet_geo.evaluation import evaluate
+    from glnet_geo.evaluation_result import Evaluation
     from glnet_geo.fitting import fit
     from glnet_geo.importing import import_checkpoints
     from glnet_geo.legend import LandCover, Legend
@@ -46,6 +49,7 @@ _HOMES = {
     "Area": "units",
     "BatchOptions": "batch_report",
     "BatchReport": "batch_report",
+    "Evaluation": "evaluation_result",
     "FrameExtent": "tiling",
     "Generalisation": "vectorizing",
     "GlnetGeoError": "errors",
@@ -59,6 +63,7 @@ _HOMES = {
     "Validity": "validity",
     "VectorSummary": "vector_summary",
     "batch": "batching",
+    "evaluate": "evaluation",
     "fit": "fitting",
     "import_checkpoints": "importing",
     "load_model": "checkpoint",
@@ -72,6 +77,7 @@ __all__ = [
     "Area",
     "BatchOptions",
     "BatchReport",
+    "Evaluation",
     "FrameExtent",
     "Generalisation",
     "GlnetGeoError",
@@ -85,6 +91,7 @@ __all__ = [
     "Validity",
     "VectorSummary",
     "batch",
+    "evaluate",
     "fit",
     "import_checkpoints",
     "load_model",

@@ -156,7 +156,8 @@ def _kappa(
     chance = sum(here * there for here, there in pairs)
     if chance == pixels**2:
         return None
-    return (hits * pixels - chance) / (pixels**2 - chance)
+    kappa: float = (hits * pixels - chance) / (pixels**2 - chance)
+    return kappa
 
 
 def _rounded(value: float | None) -> float | None:

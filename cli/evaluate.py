@@ -1,0 +1,159 @@
+"""`glnet-geo evaluate`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from glnet_geo.cli.options import json_option, listed, overwrite_option, verbosity_options
+from glnet_geo.cli.progress import progress
+from glnet_geo.cli.values import PATH, LengthValue
+
+if TYPE_CHECKING:
+    from glnet_geo.evaluation_result import Evaluation
+
+
+@click.command()
+@click.argument("prediction")
+@click.argument("reference", required=False)
+@click.option(
+    "-o",
+    "--output",
+    type=PATH,
+    help="JSON file to write, such as scores.json; the confusion matrix comes beside it as "
+    "scores.csv and scores.png.",
+)
+@click.option(
+    "--legend",
+    metavar="NAME|FILE",
+    help="The classes: a built-in legend, such as deepglobe, or a JSON file. Default: those that "
+    "the files name. Needed for masks in a legend's colours.",
+)
+@click.option(
+    "--ignore",
+    multiple=True,
+    metavar="VALUES",
+    help="Values of the reference that count nowhere: ids or names, such as 0,255.",
+)
+@click.option(
+    "--align", is_flag=True, help="Read references on other grids on that of the prediction."
+)
+@click.option("--attribute", help="Field of a vector reference that says the class, by id or name.")
+@click.option("--layer", help="Layer of a vector reference.")
+@click.option("--band", type=click.IntRange(1), help="The prediction's band that holds the ids.")
+@click.option("--reference-band", type=click.IntRange(1), help="The reference's likewise.")
+@click.option(
+    "--boundary-tolerance",
+    type=LengthValue(),
+    default="3px",
+    show_default=True,
+    help="How far a border may be off for boundary F1: 3px, 1.5m.",
+)
+@overwrite_option
+@json_option
+@verbosity_options
+def evaluate(
+    prediction: str,
+    reference: str | None,
+    legend: str | None,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Score PREDICTION, a class raster, against REFERENCE, a class raster or polygons.
+
+    Example: glnet-geo evaluate landcover.tif truth.gpkg -o scores.json
+
+    Both may be folders, whose files are paired by name (119.tif with 119_mask.png); or PREDICTION
+    is a CSV with the columns prediction and reference. All pairs are pooled. A pixel counts where
+    the reference has a class; where the prediction has none there, that is an error.
+    """
+    from glnet_geo.evaluation import evaluate as evaluate_files
+    from glnet_geo.legend import find_legend
+    from glnet_geo.remote import scene_path
+
+    with progress("Evaluating", "rows", quiet) as report:
+        found = evaluate_files(
+            scene_path(prediction),
+            None if reference is None else scene_path(reference),
+            legend=None if legend is None else find_legend(legend),
+            report=report,
+            **options,
+        )
+    click.echo(json.dumps(found.to_dict(), ensure_ascii=False) if as_json else describe(found))
+    if options["output"] is not None and not quiet:
+        click.echo(f"{options['output']} and the confusion matrix beside it", err=True)
+
+
+def describe(found: Evaluation) -> str:
+    """The scores as a person pastes them into a mail."""
+    scores = found.scores
+    boundary = f"boundary F1 within {found.boundary.tolerance}"
+    lines = [
+        *_pair_lines(found),
+        "",
+        *_class_lines(found),
+        "",
+        f"  mean IoU {_number(scores.mean_iou)} over {_classes(scores.scored_classes)}, "
+        f"mean F1 {_number(scores.mean_f1)}, mean {boundary} {_number(found.boundary.mean)}",
+        f"  overall accuracy {_number(scores.accuracy)}, kappa {_number(scores.kappa)}",
+    ]
+    if found.ignored:
+        values = [f"{value}: {pixels:,} px" for value, pixels in found.ignored.items()]
+        lines.append(f"  ignored in the reference: {', '.join(listed(values))}")
+    lines += [f"  note: {note}" for note in listed(found.notes)]
+    peak = f", peak {found.peak_bytes / 1e9:.1f} GB" if found.peak_bytes else ""
+    return "\n".join([*lines, f"  {found.seconds:.1f} s{peak}"])
+
+
+def _pair_lines(found: Evaluation) -> Iterator[str]:
+    """What was compared, and for several pairs how each of them fared."""
+    from glnet_geo.evaluation_result import share_text
+
+    part = f"{found.scores.pixels:,} of {found.all_pixels:,} px counted"
+    part += f" ({share_text(found.scores.pixels, found.all_pixels)})"
+    if len(found.pairs) == 1:
+        (one,) = found.pairs
+        aligned = " (aligned)" if one.is_aligned else ""
+        yield f"{one.pair.prediction} against {one.pair.reference}{aligned}   {part}"
+        return
+    yield f"{len(found.pairs):,} pairs   {part}"
+    yield from listed(
+        [
+            f"  {one.pair.prediction} against {one.pair.reference}"
+            f"{' (aligned)' if one.is_aligned else ''}   {one.pixels:,} of {one.all_pixels:,} px, "
+            f"mean IoU {_number(one.mean_iou)}, accuracy {_number(one.accuracy)}"
+            for one in found.pairs
+        ]
+    )
+
+
+def _class_lines(found: Evaluation) -> Iterator[str]:
+    """The table: a line for each class."""
+    from glnet_geo.evaluation_result import share_text
+
+    scores = found.scores
+    names = [one.name for one in found.classes]
+    width = max(map(len, ["class", *names]))
+    heads = ("IoU", "precision", "recall", "F1", "boundary F1")
+    spans = [max(len(head), 5) + 2 for head in heads]
+    cells = "".join(f"{head:>{span}}" for head, span in zip(heads, spans, strict=True))
+    yield f"  {'class':<{width}}{cells}{'support px':>16}{'share':>10}"
+    columns = (scores.iou, scores.precision, scores.recall, scores.f1, found.boundary.f1)
+    for name in names:
+        values = (_number(column[name]) for column in columns)
+        cells = "".join(f"{value:>{span}}" for value, span in zip(values, spans, strict=True))
+        support = scores.support[name]
+        share = share_text(support, scores.pixels)
+        yield f"  {name:<{width}}{cells}{support:>16,}{share:>10}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _classes(count: int) -> str:
+    return f"{count} class{'es' if count != 1 else ''}"
