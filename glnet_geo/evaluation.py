@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -102,10 +102,10 @@ def evaluate(
         tally.notes += _first_notes(plans, classes, pairs.unmatched)
         rows, done = sum(plan.grid.height for plan in plans), 0
         for plan in plans:
-            above = done
             comparison = _Comparison(plan, options, classes, boundary_tolerance, tally)
-            comparison.run(lambda row, above=above: report(above + row, rows))
-            done += plan.grid.height
+            for height in comparison.run():
+                done += height
+                report(done, rows)
     found = tally.result(classes, boundary_tolerance, time.monotonic() - started)
     if output is not None:
         write_evaluation(output, found)
@@ -162,8 +162,8 @@ class _Comparison:
         self._unknown: Counter[int] = Counter()
         self._no_class: Counter[int] = Counter()
 
-    def run(self, report: Callable[[int], None]) -> None:
-        """Adds the pair to the tally.
+    def run(self) -> Iterator[int]:
+        """Adds the pair to the tally; gives the height of each strip that is done.
 
         Raises:
             GlnetGeoError: The reference has unknown values, or does not overlap the prediction.
@@ -184,7 +184,7 @@ class _Comparison:
                 actual, is_valid = reference.read(window)
                 is_met |= is_valid is None or bool(is_valid.any())
                 self._add(window, (actual, is_valid), predicted.read(window), translators)
-                report(window.bottom)
+                yield window.height
             self._matcher.finish()
             if not is_met and plan.is_aligned:
                 raise RasterError(
@@ -246,9 +246,7 @@ class _Comparison:
         tally.rules.append(self._ground.rule)
         tally.has_areas &= self._ground.unit == "m"
         order = range(len(self._classes.classes))
-        scores = (
-            matrix_of(self._classes.classes, [*order], self._counts).scores() if order else None
-        )
+        scores = matrix_of(self._classes.classes, order, self._counts).scores() if order else None
         tally.pairs.append(
             PairScores(
                 pair,

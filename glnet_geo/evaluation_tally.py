@@ -84,6 +84,13 @@ class Tally:
 def matrix_of(
     classes: Sequence[MapClass], order: Sequence[int], counts: npt.NDArray[np.int64]
 ) -> ConfusionMatrix:
+    """A confusion matrix out of a table of positions.
+
+    Args:
+        classes: The classes in the order of the matrix, K, at least 1.
+        order: Their positions.
+        counts: 256 x 256, see `Tally`.
+    """
     # Ids of legends end at 254, those of other people's rasters do not.
     numbered = (LandCover(k, one.name, one.rgb) for k, one in enumerate(classes))
     missed = counts[order][:, NO_CLASS:].sum(axis=1)

@@ -159,7 +159,7 @@ FENCES = {
     "distributed": {"dask_engine"},
     "filelock": {"run_lock"},
     "pystac": {"stac_catalog"},
-    "shapely": {"features", "tile_groups"},
+    "shapely": {"features", "reference_labels", "tile_groups"},
     "geopandas": {"features"},
     "numba": {"kernels"},
     "matplotlib": {"confusion_files"},
