@@ -15,6 +15,9 @@ from glnet_geo.cli.values import PATH, LengthValue
 if TYPE_CHECKING:
     from glnet_geo.evaluation_result import Evaluation
 
+_MOST_COLUMNS = 12  # of a table that a mail can hold
+_NAME_LENGTH = 14
+
 
 @click.command()
 @click.argument("prediction")
@@ -97,6 +100,8 @@ def describe(found: Evaluation) -> str:
         "",
         *_class_lines(found),
         "",
+        *_confusion_lines(found),
+        "",
         f"  mean IoU {_number(scores.mean_iou)} over {_classes(scores.scored_classes)}, "
         f"mean F1 {_number(scores.mean_f1)}, mean {boundary} {_number(found.boundary.mean)}",
         f"  overall accuracy {_number(scores.accuracy)}, kappa {_number(scores.kappa)}",
@@ -149,6 +154,29 @@ def _class_lines(found: Evaluation) -> Iterator[str]:
         support = scores.support[name]
         share = share_text(support, scores.pixels)
         yield f"  {name:<{width}}{cells}{support:>16,}{share:>10}"
+
+
+def _confusion_lines(found: Evaluation) -> Iterator[str]:
+    """What became of the pixels of each class, in percent."""
+    table, names = found.table, [_short(one.name) for one in found.classes]
+    if len(names) > _MOST_COLUMNS:
+        yield f"  confusion matrix of {len(names)} classes: in the files of -o"
+        return
+    columns = [*names, "(none)"] if found.matrix.missed.any() else names
+    width = max(map(len, ["reference", *names]))
+    spans = [max(len(name), 5) + 2 for name in columns]
+    yield "  % of a class of the reference predicted as"
+    heads = (f"{name:>{span}}" for name, span in zip(columns, spans, strict=True))
+    yield f"  {'reference':<{width}}{''.join(heads)}"
+    for name, row in zip(names, table, strict=True):
+        total = row.sum()
+        shares = (f"{100 * count / total:.1f}" if total else "-" for count in row.tolist())
+        cells = (f"{share:>{span}}" for share, span in zip(shares, spans, strict=False))
+        yield f"  {name:<{width}}{''.join(cells)}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…"
 
 
 def _number(value: float | None) -> str:

@@ -44,6 +44,7 @@ from glnet_geo.units import Length
 
 DEFAULT_TOLERANCE = Length(3, "px")
 _STRIP = 4_000_000  # pixels of a strip
+_MOST_VALUES = 1000  # that are no class, before reading on is in vain
 _BLOCKS = 20_000_000  # pixels up to which a strip holds a whole row of blocks
 
 
@@ -92,7 +93,8 @@ def evaluate(
     pairs = find_pairs(prediction, reference)
     if output is not None:
         given = [one for pair in pairs.pairs for one in (pair.prediction, pair.reference)]
-        check_evaluation_files(output, overwrite, [one for one in given if isinstance(one, Path)])
+        files = [one for one in (prediction, *given) if isinstance(one, Path)]
+        check_evaluation_files(output, overwrite, files)
     options = ReadingOptions(legend, align, attribute, layer, band, reference_band)
     remote = any(is_fetched(pair.prediction) for pair in pairs.pairs)
     with gdal_environment(remote=remote):
@@ -203,6 +205,11 @@ class _Comparison:
         reference = translators[0].positions(*actual)
         predicted = translators[1].positions(*claimed)
         self._unknown.update(value_counts(actual[0][reference == NO_CLASS]))
+        if len(self._unknown) > _MOST_VALUES:  # a photograph has millions
+            raise GlnetGeoError(
+                f"{self._plan.pair.reference} has more than {_MOST_VALUES:,} values that are none "
+                "of the classes. Is it a class raster, or a mask in the legend's colours?"
+            )
         wrong = (predicted == NO_CLASS) & (reference < NO_CLASS)
         self._no_class.update(value_counts(claimed[0][wrong]))
         rows = self._ground.row_area[window.top : window.bottom]

@@ -17,12 +17,13 @@ from glnet_geo.scene_names import SCENE_SUFFIXES, fold, split_suffix
 
 _RASTERS = (*SCENE_SUFFIXES, ".vrt")
 _COLUMNS = ("prediction", "reference")
+_LABELS = r"mask|labels?|gt|ground[_-]?truth|truth|ref|reference"
 # What data sets and programs add to a scene's name: 119_sat.jpg, 119_mask.png, 119_gt.tif.
 _ROLE = re.compile(
-    r"[ ._-]+(sat|image|img|mask|labels?|gt|ground[_-]?truth|truth|ref|reference|pred|prediction"
-    r"|predicted|landcover|classes|map)$",
+    rf"[ ._-]+(sat|image|img|pred|prediction|predicted|landcover|classes|map|{_LABELS})$",
     re.IGNORECASE,
 )
+_LABEL_ROLE = re.compile(rf"[ ._-]+({_LABELS})$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ def _folder_pairs(predictions: Path, references: Path) -> Pairs:
     for folder, files in ((predictions, here), (references, there)):
         if not files:
             raise GlnetGeoError(f"{folder} has no files to compare.")
+    there = _without_images(there)
     exact = _match(here, there, role=False)
     rest = [one for one in here if one not in exact]
     left = [one for one in there if one not in exact.values()]
@@ -107,6 +109,22 @@ def _folder_pairs(predictions: Path, references: Path) -> Pairs:
     used = set(matched.values())
     unmatched = [one for one in here if one not in matched] + [x for x in there if x not in used]
     return Pairs(pairs, tuple(unmatched))
+
+
+def _without_images(files: Sequence[Path]) -> list[Path]:
+    """References without the rasters that have a mask beside them: 119_sat.jpg, 119.tif."""
+    labelled = {
+        name
+        for name, group in _by_name(files, role=True).items()
+        if any(_LABEL_ROLE.search(_stem(file)) for file in group)
+    }
+    return [
+        file
+        for file in files
+        if _LABEL_ROLE.search(_stem(file))
+        or file.suffix.lower() not in _RASTERS
+        or _name(file, role=True) not in labelled
+    ]
 
 
 def _match(here: Sequence[Path], there: Sequence[Path], role: bool) -> dict[Path, Path]:
@@ -130,9 +148,17 @@ def _match(here: Sequence[Path], there: Sequence[Path], role: bool) -> dict[Path
 def _by_name(files: Sequence[Path], role: bool) -> Mapping[str, list[Path]]:
     by_name: dict[str, list[Path]] = defaultdict(list)
     for file in files:
-        stem = split_suffix(file.name, only_scenes=file.suffix.lower() not in VECTOR_SUFFIXES)[0]
-        by_name[fold(_ROLE.sub("", stem) if role else stem)].append(file)
+        by_name[_name(file, role)].append(file)
     return by_name
+
+
+def _name(file: Path, role: bool) -> str:
+    """What a file is matched by, with or without its role."""
+    return fold(_ROLE.sub("", _stem(file)) if role else _stem(file))
+
+
+def _stem(file: Path) -> str:
+    return split_suffix(file.name, only_scenes=file.suffix.lower() not in VECTOR_SUFFIXES)[0]
 
 
 def _files_in(folder: Path, suffixes: Sequence[str]) -> list[Path]:

@@ -122,8 +122,14 @@ def _unplaced(pair: Pair, here: Grid, there: Grid) -> ScenePath:
 def _open_raster(
     path: ScenePath, legend: Legend | None, band: int | None, onto: Grid | None = None
 ) -> LabelSource:
-    if legend is None or band is not None or not is_picture(path):
+    if band is not None or not is_picture(path):
         return RasterLabels(path, band, onto)
+    if legend is None:
+        raise RasterError(
+            f"{path} is a picture (red, green, blue). If it shows classes in colours, give their "
+            "legend with --legend; if one of its bands holds class ids, choose it with --band or "
+            "--reference-band"
+        )
     if onto is not None:
         raise RasterError(
             f"{path} is in colours, and only class ids can be aligned. Warp it first: "
