@@ -146,14 +146,14 @@ def _class_lines(found: Evaluation) -> Iterator[str]:
     heads = ("IoU", "precision", "recall", "F1", "boundary F1")
     spans = [max(len(head), 5) + 2 for head in heads]
     cells = "".join(f"{head:>{span}}" for head, span in zip(heads, spans, strict=True))
-    yield f"  {'class':<{width}}{cells}{'support px':>16}{'share':>10}"
+    yield f"  {'class':<{width}}{cells}{'support px':>16}{'share':>9}"
     columns = (scores.iou, scores.precision, scores.recall, scores.f1, found.boundary.f1)
     for name in names:
         values = (_number(column[name]) for column in columns)
         cells = "".join(f"{value:>{span}}" for value, span in zip(values, spans, strict=True))
         support = scores.support[name]
         share = share_text(support, scores.pixels)
-        yield f"  {name:<{width}}{cells}{support:>16,}{share:>10}"
+        yield f"  {name:<{width}}{cells}{support:>16,}{share:>9}"
 
 
 def _confusion_lines(found: Evaluation) -> Iterator[str]:

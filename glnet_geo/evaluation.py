@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from glnet_geo.class_matching import (
     value_counts,
 )
 from glnet_geo.class_raster import Labels
-from glnet_geo.confusion_files import check_evaluation_files, write_evaluation
+from glnet_geo.confusion_files import check_evaluation_files, evaluation_files, write_evaluation
 from glnet_geo.errors import GlnetGeoError, RasterError
 from glnet_geo.evaluation_pairs import find_pairs
 from glnet_geo.evaluation_plan import PairPlan, ReadingOptions, overlap_notes, plan_pair
@@ -101,7 +101,10 @@ def evaluate(
         plans = [plan_pair(pair, options) for pair in pairs.pairs]
         tally = Tally(Ignored.of(ignore, legend))
         classes = _class_list(plans, legend, tally.ignored)
-        tally.notes += _first_notes(plans, classes, pairs.unmatched)
+        # The picture of a run before may lie in the folder.
+        ours = evaluation_files(output) if output is not None else ()
+        unmatched = [path for path in pairs.unmatched if path not in ours]
+        tally.notes += _first_notes(plans, classes, unmatched)
         rows, done = sum(plan.grid.height for plan in plans), 0
         for plan in plans:
             comparison = _Comparison(plan, options, classes, boundary_tolerance, tally)
@@ -131,9 +134,7 @@ def _class_list(plans: list[PairPlan], legend: Legend | None, ignored: Ignored) 
     return classes.without(surplus)
 
 
-def _first_notes(
-    plans: list[PairPlan], classes: ClassList, unmatched: tuple[Path, ...]
-) -> list[str]:
+def _first_notes(plans: list[PairPlan], classes: ClassList, unmatched: Sequence[Path]) -> list[str]:
     """What is known before a pixel is read."""
     notes = []
     if unmatched:
