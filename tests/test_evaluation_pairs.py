@@ -81,9 +81,8 @@ def test_a_file_and_a_folder_are_no_pair(tmp_path: Path) -> None:
 
 def test_a_list_is_relative_to_itself(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
-    path.write_text(
-        "\ufeffscene,reference,prediction\n1, ref/a.gpkg ,a.tif\n2,/b.tif,b.tif\n", "utf-8"
-    )
+    rows = "scene,reference,prediction\n1, ref/a.gpkg ,a.tif\n2,/b.tif,b.tif\n"
+    path.write_text(f"\ufeff{rows}", "utf-8")
     first, second = find_pairs(path, None).pairs
     assert (first.prediction, first.reference) == (tmp_path / "a.tif", tmp_path / "ref/a.gpkg")
     assert second.reference == Path("/b.tif")
