@@ -138,7 +138,7 @@ def _title(found: Evaluation) -> str:
 
 
 def _count_text(pixels: int) -> str:
-    for limit, divisor, unit in ((10**7, 10**6, "Mpx"), (10**4, 10**3, "kpx")):
+    for limit, divisor, unit in ((10**6, 10**6, "Mpx"), (10**4, 10**3, "kpx")):
         if pixels >= limit:
             return f"{pixels / divisor:,.4g} {unit}"
     return f"{pixels:,} px"

@@ -38,7 +38,7 @@ from glnet_geo.kernels import kernel
 from glnet_geo.label_sources import LabelSource
 from glnet_geo.legend import Legend
 from glnet_geo.raster import gdal_environment
-from glnet_geo.reference_labels import is_ambiguous
+from glnet_geo.reference_labels import is_ambiguous, is_name
 from glnet_geo.remote import ScenePath, is_fetched
 from glnet_geo.units import Length
 
@@ -91,13 +91,12 @@ def evaluate(
     """
     started = time.monotonic()
     pairs = find_pairs(prediction, reference)
+    given = [one for pair in pairs.pairs for one in (pair.prediction, pair.reference)]
     if output is not None:
-        given = [one for pair in pairs.pairs for one in (pair.prediction, pair.reference)]
         files = [one for one in (prediction, *given) if isinstance(one, Path)]
         check_evaluation_files(output, overwrite, files)
     options = ReadingOptions(legend, align, attribute, layer, band, reference_band)
-    remote = any(is_fetched(pair.prediction) for pair in pairs.pairs)
-    with gdal_environment(remote=remote):
+    with gdal_environment(remote=any(map(is_fetched, given))):
         plans = [plan_pair(pair, options) for pair in pairs.pairs]
         tally = Tally(Ignored.of(ignore, legend))
         classes = _class_list(plans, legend, tally.ignored)
@@ -124,6 +123,7 @@ def _class_list(plans: list[PairPlan], legend: Legend | None, ignored: Ignored) 
     else:
         classes = ClassList.of_tables({str(p.pair.prediction): p.predicted for p in plans})
         if classes.is_open:
+            _check_ids(plans)
             classes = ClassList.of_tables({str(p.pair.reference): p.reference for p in plans})
     surplus = set()
     for plan in plans:
@@ -132,6 +132,17 @@ def _class_list(plans: list[PairPlan], legend: Legend | None, ignored: Ignored) 
             if ignored.includes(value, named.name):
                 surplus.add(place)
     return classes.without(surplus)
+
+
+def _check_ids(plans: list[PairPlan]) -> None:
+    """Refuses polygons that know their classes by names which no prediction knows."""
+    for plan in plans:
+        if any(is_name(value) for value in plan.reference):
+            raise GlnetGeoError(
+                f"{plan.pair.reference} knows its classes by name, and {plan.pair.prediction} has "
+                "no names. Give its legend with --legend, or choose a field that holds ids with "
+                "--attribute"
+            )
 
 
 def _first_notes(plans: list[PairPlan], classes: ClassList, unmatched: Sequence[Path]) -> list[str]:
@@ -221,25 +232,7 @@ class _Comparison:
         self, reference: LabelSource, predicted: LabelSource, translator: Translator
     ) -> None:
         tally, pair, grid = self._tally, self._plan.pair, self._plan.grid
-        names = {value: reference.describe(value) for value in self._unknown}
-        unknown = sorted(value for value in names if not translator.is_ignored(value))
-        ambiguous = [value for value in unknown if is_ambiguous(value)]
-        unknown = [value for value in unknown if not is_ambiguous(value)]
-        if unknown:
-            shown = listed([f"{names[v]}: {self._unknown[v]:,} px" for v in unknown])
-            known = listed([f"{one.id} {one.name}" for one in self._classes.classes])
-            raise GlnetGeoError(
-                f"{pair.reference} has values that are none of the classes ({shown}). The classes "
-                f"are {known}. Leave values out with --ignore, or give the legend with --legend"
-            )
-        for value, pixels in self._unknown.items():
-            if value not in ambiguous:
-                tally.ignored_pixels[names[value]] += pixels
-        if ambiguous:
-            pixels = sum(self._unknown[value] for value in ambiguous)
-            tally.notes.append(
-                f"{pair.reference}: {pixels:,} px in polygons of several classes left out"
-            )
+        self._settle_values(reference, translator)
         counted = int(self._counts.sum())
         if self._no_class:
             values = listed([predicted.describe(one) for one in sorted(self._no_class)])
@@ -265,6 +258,24 @@ class _Comparison:
                 self._plan.is_aligned,
             )
         )
+
+    def _settle_values(self, reference: LabelSource, translator: Translator) -> None:
+        """Tells what is ignored, and refuses other values of the reference that are no class."""
+        tally, path = self._tally, self._plan.pair.reference
+        unknown = []
+        for value, pixels in sorted(self._unknown.items()):
+            if is_ambiguous(value):
+                tally.notes.append(f"{path}: {pixels:,} px in polygons of several classes left out")
+            elif translator.is_ignored(value):
+                tally.ignored_pixels[reference.describe(value)] += pixels
+            else:
+                unknown.append(f"{reference.describe(value)}: {pixels:,} px")
+        if unknown:
+            known = listed([f"{one.id} {one.name}" for one in self._classes.classes])
+            raise GlnetGeoError(
+                f"{path} has values that are none of the classes ({listed(unknown)}). The classes "
+                f"are {known}. Leave values out with --ignore, or give the legend with --legend"
+            )
 
 
 def _strip_height(*sources: LabelSource) -> int:

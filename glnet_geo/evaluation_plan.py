@@ -21,6 +21,8 @@ from glnet_geo.map_mosaic import overlaps
 from glnet_geo.reference_labels import PolygonLabels, is_vector
 from glnet_geo.remote import ScenePath
 
+_PARALLEL = 1e-6
+
 
 @dataclass(frozen=True, slots=True)
 class ReadingOptions:
@@ -145,8 +147,11 @@ def overlap_notes(plans: Sequence[PairPlan]) -> list[str]:
         if plan.grid.is_georeferenced:
             by_crs[plan.grid.crs or ""].append(plan)
     notes = []
-    for group in by_crs.values():
-        boxes = [_box(group[0].grid, plan.grid) for plan in group]
+    for plans_there in by_crs.values():
+        first = plans_there[0].grid
+        # The bounds of a grid that is turned hold ground that is not its own.
+        group = [plan for plan in plans_there if _is_parallel(first, plan.grid)]
+        boxes = [_box(first, plan.grid) for plan in group]
         for j, k in overlaps(boxes).tolist():
             shared = boxes[j].intersection(boxes[k])
             if shared is not None:
@@ -155,6 +160,12 @@ def overlap_notes(plans: Sequence[PairPlan]) -> list[str]:
                     f"{shared.height * shared.width:,} px, which count twice"
                 )
     return sorted(notes)
+
+
+def _is_parallel(first: Grid, grid: Grid) -> bool:
+    relative = ~first.transform @ grid.transform
+    along, across = abs(relative.a) + abs(relative.e), abs(relative.b) + abs(relative.d)
+    return bool(across < _PARALLEL * along)
 
 
 def _box(first: Grid, grid: Grid) -> Window:

@@ -80,7 +80,7 @@ class PolygonLabels:
         self.named: Mapping[int, MapClass] = {
             value: MapClass(value, text, palette_color(place))
             for place, (text, value) in enumerate(self._values.items())
-            if value >= _TEXTS
+            if is_name(value)
         }
         self._texts = {value: text for text, value in self._values.items()}
 
@@ -128,6 +128,11 @@ class PolygonLabels:
 def is_ambiguous(value: int) -> bool:
     """Whether a value stands for polygons of several classes."""
     return value == _TWICE
+
+
+def is_name(value: int) -> bool:
+    """Whether a value stands for a class that has a name only."""
+    return value >= _TEXTS
 
 
 def _choose_layer(path: Path, layer: str | None) -> str:

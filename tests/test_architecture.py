@@ -221,7 +221,7 @@ def test_help_is_light():
     code = (
         "import sys; sys.argv = ['glnet-geo', '--help']\n"
         "import atexit; atexit.register(lambda: print([m for m in "
-        "('torch', 'rasterio', 'numpy', 'geopandas') if m in sys.modules]))\n"
+        "('torch', 'rasterio', 'numpy', 'geopandas', 'matplotlib') if m in sys.modules]))\n"
         "import glnet_geo.__main__"
     )
     assert run_python(code).splitlines()[-1] == "[]"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,6 @@ import geopandas
 import numpy as np
 import numpy.typing as npt
 import pytest
-import rasterio
 import shapely
 from affine import Affine
 from hypothesis import HealthCheck, given, settings
@@ -392,6 +393,19 @@ class TestPolygons:
         found = glnet_geo.evaluate(prediction, path, ignore=["teich"])
         assert found.scores.pixels == 24 and found.ignored == {"Teich": 24}
 
+    def test_names_need_a_prediction_that_has_some(self, tmp_path: Path) -> None:
+        plain = tif(tmp_path, "plain", np.zeros((6, 10), np.uint8))
+        path = self.write(self.frame(["building", "bare land"]), tmp_path / "ref.gpkg")
+        with pytest.raises(GlnetGeoError, match=r"by name, and .*plain.tif has no names.*--legend"):
+            glnet_geo.evaluate(plain, path)
+        found = glnet_geo.evaluate(plain, path, legend=NAMED)
+        assert found.matrix.counts.tolist() == [[24, 0, 0], [24, 0, 0], [0, 0, 0]]
+
+    def test_ids_may_come_as_floats(self, tmp_path: Path, prediction: Path) -> None:
+        frame = self.frame([0.0, None])
+        found = glnet_geo.evaluate(prediction, self.write(frame, tmp_path / "ref.gpkg"))
+        assert found.scores.pixels == 24
+
     def test_where_classes_overlap_nobody_is_right(self, tmp_path: Path, prediction: Path) -> None:
         frame = self.frame(["building", "bare land"])
         frame.loc[1, "geometry"] = shapely.box(X + 1, Y - 3, X + 4, Y)
@@ -460,6 +474,15 @@ class TestSeveral:
         assert found.scores.accuracy == 1 and len(found.pairs) == 2
         assert any("overlap in about 60 px" in note for note in found.notes)
 
+    def test_turned_neighbours_do_not_overlap(self, tmp_path: Path) -> None:
+        turned = Affine.translation(X, Y) @ Affine.rotation(30) @ Affine.scale(0.5, -0.5)
+        table = ["prediction,reference"]
+        for name, place in (("a", turned), ("b", turned @ Affine.translation(10, 0))):
+            tif(tmp_path, name, patches(10, 10), transform=place)
+            table.append(f"{name}.tif,{name}.tif")
+        (tmp_path / "pairs.csv").write_text("\n".join(table))
+        assert glnet_geo.evaluate(tmp_path / "pairs.csv").notes == ()
+
     def test_maps_that_number_their_classes_differently_need_a_legend(self, tmp_path: Path) -> None:
         other = Legend("other", (LandCover(0, "water", (0, 0, 1)),))
         named_map(tmp_path / "a.tif", ids([0]))
@@ -494,7 +517,8 @@ def test_memory_follows_a_strip(tmp_path: Path) -> None:
     labels = np.kron(patches(1250, 1250), np.ones((8, 8), np.uint8))
     prediction = tif(tmp_path, "pred", labels, **profile)
     reference = tif(tmp_path, "ref", np.roll(labels, 3, axis=1), **profile)
-    found = glnet_geo.evaluate(prediction, reference)
-    assert found.scores.pixels == 10**8 and found.seconds < 60
-    with rasterio.open(prediction) as dataset:
-        assert dataset.shape == (10_000, 10_000)
+    command = [sys.executable, "-m", "glnet_geo", "evaluate", str(prediction), str(reference)]
+    result = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    found = json.loads(result.stdout)
+    assert found["pixels"] == 10**8 and found["seconds"] < 60
+    assert found["peak_bytes"] < 10**9
