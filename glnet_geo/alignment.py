@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from rasterio._err import CPLE_BaseError  # GDAL's own errors have no public base class
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import CRSError, RasterioError
@@ -96,5 +97,5 @@ def onto_grid(path: ScenePath, dataset: Any, grid: Grid) -> WarpedVRT:
             tolerance=_WARP_ERROR,
             add_alpha=ColorInterp.alpha not in dataset.colorinterp,
         )
-    except (RasterioError, CRSError) as error:
+    except (RasterioError, CRSError, CPLE_BaseError) as error:
         raise RasterError(f"{path} cannot be aligned: {reason_of(error)}.") from error

@@ -96,7 +96,7 @@ def _compare_grids(
     differences = grid_differences(here, there)
     if not differences:
         return False, ()
-    has_places = here.is_georeferenced and there.is_georeferenced
+    has_places = _has_place(here) and _has_place(there)
     is_same_size = (here.height, here.width) == (there.height, there.width)
     if not has_places and is_same_size:
         return False, (
@@ -117,8 +117,12 @@ def _compare_grids(
     )
 
 
+def _has_place(grid: Grid) -> bool:
+    return grid.is_georeferenced and bool(grid.transform.determinant)
+
+
 def _unplaced(pair: Pair, here: Grid, there: Grid) -> ScenePath:
-    return pair.reference if here.is_georeferenced or not there.crs else pair.prediction
+    return pair.prediction if _has_place(there) else pair.reference
 
 
 def _open_raster(
@@ -144,7 +148,7 @@ def overlap_notes(plans: Sequence[PairPlan]) -> list[str]:
     """Which predictions share ground, so that its pixels count twice."""
     by_crs: dict[str, list[PairPlan]] = defaultdict(list)
     for plan in plans:
-        if plan.grid.is_georeferenced:
+        if _has_place(plan.grid):
             by_crs[plan.grid.crs or ""].append(plan)
     notes = []
     for plans_there in by_crs.values():

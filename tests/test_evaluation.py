@@ -339,6 +339,22 @@ class TestGrids:
         (note,) = found.notes
         assert "pixel for pixel" in note and f"{mask} has no place" in note
 
+    @pytest.mark.parametrize(
+        ("profile", "words"),
+        [
+            ({"crs": 'LOCAL_CS["site",UNIT["metre",1]]'}, "cannot be aligned"),
+            ({"transform": Affine(1, 0, X, 1, 0, Y)}, "has no place on the ground"),
+            ({"crs": "EPSG:4326", "transform": Affine(1, 0, 500, 0, -1, 500)}, "not overlap"),
+        ],
+    )
+    def test_places_that_are_none_are_one_line(
+        self, tmp_path: Path, profile: dict[str, Any], words: str
+    ) -> None:
+        one, other = tif(tmp_path, "a", patches(9, 9)), tif(tmp_path, "b", patches(8, 9), **profile)
+        for pair in ((one, other), (other, one)):
+            with pytest.raises(GlnetGeoError, match=words):
+                glnet_geo.evaluate(*pair, align=True)
+
     def test_a_mask_of_another_size_without_a_place_cannot_be_aligned(self, tmp_path: Path) -> None:
         mask = write_tif(tmp_path / "mask.tif", patches(9, 8))
         with pytest.raises(GlnetGeoError, match=r"8 x 9 px.*cannot be\s+aligned"):
