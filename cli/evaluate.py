@@ -76,12 +76,11 @@ def evaluate(
     """
     from glnet_geo.evaluation import evaluate as evaluate_files
     from glnet_geo.legend import find_legend
-    from glnet_geo.remote import scene_path
 
     with progress("Evaluating", "rows", quiet) as report:
         found = evaluate_files(
-            scene_path(prediction),
-            None if reference is None else scene_path(reference),
+            prediction,
+            reference,
             legend=None if legend is None else find_legend(legend),
             report=report,
             **options,

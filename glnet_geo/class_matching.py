@@ -39,9 +39,9 @@ class Ignored:
     names: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, words: Iterable[str], legend: Legend | None) -> Ignored:
+    def of(cls, words: Iterable[str | int], legend: Legend | None) -> Ignored:
         """From words that may hold several with commas between them, and from a legend."""
-        parts = {part.strip() for word in words for part in word.split(",")} - {""}
+        parts = {part.strip() for word in words for part in str(word).split(",")} - {""}
         numbers = {part for part in parts if re.fullmatch("-?[0-9]{1,18}", part)}
         ids = frozenset(map(int, numbers)) | (legend.ignore if legend else frozenset())
         return cls(ids, frozenset(map(fold, parts - numbers)))

@@ -39,7 +39,7 @@ from glnet_geo.label_sources import LabelSource
 from glnet_geo.legend import Legend
 from glnet_geo.raster import gdal_environment
 from glnet_geo.reference_labels import is_ambiguous, is_name
-from glnet_geo.remote import ScenePath, is_fetched
+from glnet_geo.remote import ScenePath, is_fetched, scene_path
 from glnet_geo.units import Length
 
 DEFAULT_TOLERANCE = Length(3, "px")
@@ -54,7 +54,7 @@ def evaluate(
     *,
     output: Path | None = None,
     legend: Legend | None = None,
-    ignore: Iterable[str] = (),
+    ignore: Iterable[str | int] = (),
     align: bool = False,
     attribute: str | None = None,
     layer: str | None = None,
@@ -90,6 +90,8 @@ def evaluate(
             reference has values that are neither classes nor ignored.
     """
     started = time.monotonic()
+    prediction = scene_path(str(prediction))
+    reference = None if reference is None else scene_path(str(reference))
     pairs = find_pairs(prediction, reference)
     given = [one for pair in pairs.pairs for one in (pair.prediction, pair.reference)]
     if output is not None:
