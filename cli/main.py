@@ -20,6 +20,7 @@ _COMMANDS = {
     "vectorize": "Class raster -> polygons.",
     "batch": "Directories of scenes -> both, resumable.",
     "train": "Labelled scenes -> model file.",
+    "evaluate": "Prediction against reference -> scores.",
     "sample": "Points of a map to label, for area figures that hold.",
     "models": "List, show or import models.",
     "demo": "The whole road on a scene that it makes.",
@@ -32,6 +33,7 @@ _SPARING = {
     "--simplify out.",
     "batch": "Choose smaller frames (--frame), fewer --workers, or a lighter model.",
     "train": "Choose smaller frames in the dataset file, or a lighter backbone.",
+    "evaluate": "Choose a smaller --boundary-tolerance.",
     "demo": "Make a smaller scene (--size).",
 }
 """What takes less memory."""

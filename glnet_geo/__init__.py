@@ -10,6 +10,7 @@ The layers, from the bottom up; a module imports from its own floor downwards on
     blending, segmenter, mapping, prediction         a scene through a model
     vectorizing                                      a class raster to polygons
     stratified_sampling, labelled_sample             a class raster to points, and areas from them
+    evaluation                                       class rasters against references
     training                                         a model from scenes
     batch_*, engines, batching                       many scenes to both, on one machine or many
     fitting, demonstration                           whole jobs of several of these
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from glnet_geo.checkpoint import ModelCard, load_model, read_card
     from glnet_geo.demonstration import run_demo
     from glnet_geo.errors import GlnetGeoError
+    from glnet_geo.evaluation import evaluate
+    from glnet_geo.evaluation_result import Evaluation
     from glnet_geo.fitting import fit
     from glnet_geo.importing import import_checkpoints
     from glnet_geo.labelled_sample import assess_areas
@@ -53,6 +56,7 @@ _HOMES = {
     "AreaEstimates": "area_estimates",
     "BatchOptions": "batch_report",
     "BatchReport": "batch_report",
+    "Evaluation": "evaluation_result",
     "FrameExtent": "tiling",
     "Generalisation": "vectorizing",
     "GlnetGeoError": "errors",
@@ -73,6 +77,7 @@ _HOMES = {
     "batch": "batching",
     "draw_sample": "stratified_sampling",
     "estimate_areas": "area_estimates",
+    "evaluate": "evaluation",
     "fit": "fitting",
     "import_checkpoints": "importing",
     "load_model": "checkpoint",
@@ -87,6 +92,7 @@ __all__ = [
     "AreaEstimates",
     "BatchOptions",
     "BatchReport",
+    "Evaluation",
     "FrameExtent",
     "Generalisation",
     "GlnetGeoError",
@@ -107,6 +113,7 @@ __all__ = [
     "batch",
     "draw_sample",
     "estimate_areas",
+    "evaluate",
     "fit",
     "import_checkpoints",
     "load_model",

@@ -18,13 +18,14 @@ from rasterio.io import MemoryFile
 from rasterio.shutil import copy as copy_raster
 from rasterio.windows import Window as RasterioWindow
 
+from glnet_geo.alignment import onto_grid
 from glnet_geo.attribute_table import AttributeTable, decoded
 from glnet_geo.bands import BandInfo
 from glnet_geo.chip import Mask
 from glnet_geo.class_table import ClassTable, Color
 from glnet_geo.errors import RasterError
 from glnet_geo.georeference import grid_of
-from glnet_geo.grid import Window
+from glnet_geo.grid import Grid, Window
 from glnet_geo.raster import box_of, local_files, open_raster, reason_of
 from glnet_geo.remote import ScenePath, is_remote
 
@@ -45,6 +46,8 @@ class ClassRaster(AbstractContextManager["ClassRaster"]):
     Args:
         path: Any raster of whole numbers that GDAL opens, or as a string a URL.
         band: The band that holds the class ids, from 1; None for the only one beside alpha.
+        onto: A grid to read it on instead of its own, by the nearest neighbour; nothing is valid
+            where it does not reach.
 
     Attributes:
         path: As given.
@@ -60,20 +63,22 @@ class ClassRaster(AbstractContextManager["ClassRaster"]):
     Raises:
         RasterError: The file is missing, no raster, not of whole numbers or a picture, it has
             several bands or not the one that is asked for, or it has only ground control points
-            or RPCs instead of a transform.
+            or RPCs instead of a transform; or it cannot be brought onto the other grid.
     """
 
-    def __init__(self, path: ScenePath, band: int | None = None) -> None:
+    def __init__(self, path: ScenePath, band: int | None = None, onto: Grid | None = None) -> None:
         self.path = path
-        self._dataset = open_raster(path)
+        self._dataset = self._source = open_raster(path)
         try:
             self._band = _choose_band(path, self._dataset, band)
             self.dtype = _integer_type(path, self._dataset.dtypes[self._band - 1])
             self.grid = grid_of(path, self._dataset)
             self.tags: dict[str, str] = self._dataset.tags()
+            self.classes = _classes_of(path, self._dataset, self._band, self.tags)
+            if onto is not None:
+                self._dataset, self.grid = onto_grid(path, self._source, onto), onto
             self.block_height: int = self._dataset.block_shapes[self._band - 1][0]
             self._prepare_validity()
-            self.classes = _classes_of(path, self._dataset, self._band, self.tags)
         except BaseException:
             self._dataset.close()
             raise
@@ -84,11 +89,12 @@ class ClassRaster(AbstractContextManager["ClassRaster"]):
     def close(self) -> None:
         """Closes the file."""
         self._dataset.close()
+        self._source.close()
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The local files that it consists of: itself, those beside it, the tiles of a VRT."""
-        return local_files(self.path, self._dataset)
+        return local_files(self.path, self._source)
 
     def read(self, window: Window) -> tuple[Labels, Mask | None]:
         """Reads a window.

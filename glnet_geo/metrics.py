@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -22,6 +23,15 @@ class Scores:
         mean_iou: Mean over the classes that have one; None where none has.
         accuracy: Share of pixels that agree, 0-1; None where no pixel counts.
         pixels: Pixels that count.
+        precision: User's accuracy by class name: the share of the pixels predicted as the class
+            that are it; None where none is predicted.
+        recall: Producer's accuracy by class name: the share of the class's pixels that are
+            predicted as it; None where the reference has none.
+        f1: Harmonic mean of the two by class name; None where `iou` is.
+        mean_f1: Mean over the classes that have one; None where none has.
+        support: Pixels of the reference by class name.
+        kappa: Agreement beyond that by chance, at most 1 (J. Cohen, Educational and Psychological
+            Measurement 20, 1960); None where chance alone would agree everywhere.
     """
 
     legend: Legend
@@ -29,9 +39,20 @@ class Scores:
     mean_iou: float | None
     accuracy: float | None
     pixels: int
+    precision: dict[str, float | None]
+    recall: dict[str, float | None]
+    f1: dict[str, float | None]
+    mean_f1: float | None
+    support: dict[str, int]
+    kappa: float | None
+
+    @property
+    def scored_classes(self) -> int:
+        """How many classes the means are taken over."""
+        return sum(value is not None for value in self.iou.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form, four decimals."""
+        """The short JSON form of model cards, four decimals."""
         return {
             "mean_iou": _rounded(self.mean_iou),
             "accuracy": _rounded(self.accuracy),
@@ -48,12 +69,13 @@ class ConfusionMatrix:
 
     Attributes:
         counts: K x K, rows: reference, columns: prediction, in the legend's order.
+        missed: K, pixels of the reference that are predicted as no class.
     """
 
     def __init__(self, legend: Legend) -> None:
         self.legend = legend
         self.counts: npt.NDArray[np.int64] = np.zeros((len(legend), len(legend)), np.int64)
-        self._missed: npt.NDArray[np.int64] = np.zeros(len(legend), np.int64)
+        self.missed: npt.NDArray[np.int64] = np.zeros(len(legend), np.int64)
         unknown = len(legend)
         self._position = np.full(256, unknown, np.int64)
         self._position[legend.ids] = np.arange(len(legend))
@@ -74,27 +96,68 @@ class ConfusionMatrix:
         pairs = np.bincount(rows[keep] * size + columns[keep], minlength=size * size)
         table = pairs.reshape(size, size)[:-1]
         self.counts += table[:, :-1]
-        self._missed += table[:, -1]
+        self.missed += table[:, -1]
         return self
+
+    @classmethod
+    def of_counts(
+        cls, legend: Legend, counts: npt.NDArray[np.int64], missed: npt.NDArray[np.int64]
+    ) -> Self:
+        """A matrix that was counted elsewhere, of counted classes only; see the attributes."""
+        matrix = cls(legend)
+        matrix.counts += counts
+        matrix.missed += missed
+        return matrix
 
     def scores(self) -> Scores:
         """Scores over the counted classes."""
         hits = self.counts.diagonal()
-        support = self.counts.sum(axis=1) + self._missed
-        union = support + self.counts.sum(axis=0) - hits
-        iou = {
-            self.legend.classes[k].name: float(hits[k] / union[k]) if union[k] else None
-            for k in self.legend.counted
-        }
-        present = [value for value in iou.values() if value is not None]
+        support = self.counts.sum(axis=1) + self.missed
+        predicted = self.counts.sum(axis=0)
         pixels = int(support.sum())
+        iou = self._ratios(hits, support + predicted - hits)
+        f1 = self._ratios(2 * hits, support + predicted)
         return Scores(
             self.legend,
             iou,
-            float(np.mean(present)) if present else None,
+            mean_of(iou.values()),
             float(hits.sum() / pixels) if pixels else None,
             pixels,
+            self._ratios(hits, predicted),
+            self._ratios(hits, support),
+            f1,
+            mean_of(f1.values()),
+            {self.legend.classes[k].name: int(support[k]) for k in self.legend.counted},
+            _kappa(int(hits.sum()), support, predicted),
         )
+
+    def _ratios(
+        self, parts: npt.NDArray[np.int64], wholes: npt.NDArray[np.int64]
+    ) -> dict[str, float | None]:
+        """Shares by the names of the counted classes; None where the whole is nothing."""
+        return {
+            self.legend.classes[k].name: float(parts[k] / wholes[k]) if wholes[k] else None
+            for k in self.legend.counted
+        }
+
+
+def mean_of(values: Iterable[float | None]) -> float | None:
+    """The mean of those that there are; None without any."""
+    present = [value for value in values if value is not None]
+    return float(np.mean(present)) if present else None
+
+
+def _kappa(
+    hits: int, support: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]
+) -> float | None:
+    # Products of the pixels of large scenes exceed 64 bits.
+    pixels = int(support.sum())
+    pairs = zip(support.tolist(), predicted.tolist(), strict=True)
+    chance = sum(here * there for here, there in pairs)
+    if chance == pixels**2:
+        return None
+    kappa: float = (hits * pixels - chance) / (pixels**2 - chance)
+    return kappa
 
 
 def _rounded(value: float | None) -> float | None:

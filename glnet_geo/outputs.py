@@ -179,3 +179,19 @@ def publish(finished: Path, path: Path, prepare: Callable[[], None] = lambda: No
         os.replace(finished, path)
     except PermissionError as error:
         raise OutputError(f"{path} cannot be replaced; another program has it open.") from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a small file, whole or not at all; an existing one is replaced.
+
+    Raises:
+        OutputError: The disk is full or the file cannot be replaced.
+    """
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        temporary.write_bytes(content)
+        publish(temporary, path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)

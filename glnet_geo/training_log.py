@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from glnet_geo.outputs import publish
+from glnet_geo.outputs import write_whole
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -54,7 +54,7 @@ def write_metrics(rows: Sequence[LogRow], folder: Path) -> None:
     for row in rows:
         values = astuple(row)
         table.writerow(f"{one:.6g}" if isinstance(one, float) else one for one in values)
-    _publish(text.getvalue().encode(), folder / METRICS)
+    write_whole(folder / METRICS, text.getvalue().encode())
 
 
 def draw_curves(rows: Sequence[LogRow], folder: Path) -> None:
@@ -78,7 +78,7 @@ def draw_curves(rows: Sequence[LogRow], folder: Path) -> None:
         axes.legend(handles=lines, loc="upper right", fontsize="small")
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
-    _publish(picture.getvalue(), folder / CURVES)
+    write_whole(folder / CURVES, picture.getvalue())
 
 
 class TensorBoard:
@@ -119,12 +119,3 @@ class TensorBoard:
                 value = getattr(row, name)
                 if value is not None:
                     self._writer.add_scalar(f"{row.stage}/{name}", value, row.iteration)
-
-
-def _publish(content: bytes, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        temporary.write_bytes(content)
-        publish(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -128,3 +128,38 @@ def test_the_json_form_has_four_decimals_and_keeps_what_is_absent() -> None:
 def test_different_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(2, 3\).*\(3, 2\)"):
         ConfusionMatrix(LEGEND).add(np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8))
+
+
+def test_users_and_producers_accuracy_by_hand() -> None:
+    found = scores([A, A, A, B, B, C], [A, A, B, B, C, C])
+    assert found.precision == {"a": 1.0, "b": 1 / 2, "c": 1 / 2}
+    assert found.recall == {"a": pytest.approx(2 / 3), "b": 1 / 2, "c": 1.0}
+    assert found.f1 == {"a": pytest.approx(4 / 5), "b": 1 / 2, "c": pytest.approx(2 / 3)}
+    assert found.mean_f1 == pytest.approx((4 / 5 + 1 / 2 + 2 / 3) / 3)
+    assert found.support == {"a": 3, "b": 2, "c": 1}
+    # Chance agrees in (3 * 2 + 2 * 2 + 1 * 2) of 36.
+    assert found.kappa == pytest.approx((4 / 6 - 12 / 36) / (1 - 12 / 36))
+    assert found.scored_classes == 3
+
+
+def test_what_is_undefined_is_none() -> None:
+    found = scores([A, A], [A, C])
+    assert found.precision == {"a": 1.0, "b": None, "c": 0.0}
+    assert found.recall == {"a": 1 / 2, "b": None, "c": None}
+    assert found.f1 == {"a": pytest.approx(2 / 3), "b": None, "c": 0.0}
+    assert found.scored_classes == 2
+    assert scores([A, A], [A, A]).kappa is None
+    assert scores([], []).kappa is None and scores([], []).mean_f1 is None
+
+
+def test_missed_pixels_lower_recall_and_kappa_but_not_precision() -> None:
+    found = scores([A, A, B, B], [A, NODATA, B, B])
+    assert found.precision == {"a": 1.0, "b": 1.0, "c": None}
+    assert found.recall == {"a": 1 / 2, "b": 1.0, "c": None}
+    assert found.kappa == pytest.approx((3 / 4 - 6 / 16) / (1 - 6 / 16))
+
+
+def test_kappa_of_very_many_pixels_does_not_overflow() -> None:
+    counts = np.diag([4 * 10**9, 0, 4 * 10**9, 0])
+    matrix = ConfusionMatrix.of_counts(LEGEND, counts, np.array([0, 0, 10**9, 0]))
+    assert matrix.scores().kappa == pytest.approx((8 / 9 - 36 / 81) / (1 - 36 / 81))
