@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -65,6 +68,8 @@ def test_train_writes_a_scored_model(cli, dataset, tmp_path):
     assert card.scores["held_out"] == "c.tif" and card.scores["pixels"] == 150 * 160
     assert "a.tif, b.tif" in card.provenance and "ImageNet" in card.provenance
     assert not list(tmp_path.glob(".*"))
+    report = {path.name for path in (tmp_path / "m.train").iterdir() if path.suffix != ""}
+    assert {"metrics.csv", "curves.png"} <= report
     result = cli("predict", tmp_path / "c.tif", "-o", tmp_path / "map.tif", "--model", output)
     assert result.code == 0, result.err
 
@@ -87,6 +92,39 @@ def run(dataset, output, **options):
     return fit(dataset, output, chosen, **{"device": "cpu", **options})
 
 
+def command(dataset, output, *options):
+    steps = ",".join(map(str, ITERATIONS))
+    arguments = ("train", dataset, "-o", output, "--iterations", steps, "--device", "cpu")
+    return [sys.executable, "-m", "glnet_geo", *map(str, (*arguments, *options))]
+
+
+def assert_same_weights(output, unbroken):
+    for key, value in load_model(output)[0].state_dict().items():
+        torch.testing.assert_close(value, unbroken[key], rtol=0, atol=0, msg=key)
+
+
+@pytest.mark.parametrize(
+    "delays", [[0.3], pytest.param([0.0, 0.1, 0.2, 0.4, 0.8, 1.6], marks=pytest.mark.slow)]
+)
+def test_killed_run_ends_as_an_unbroken_one(dataset, unbroken, tmp_path, delays):
+    output = tmp_path / "m.safetensors"
+    state = tmp_path / ".m.safetensors.part" / "state"
+    for delay in delays:
+        before = state.stat().st_mtime_ns if state.exists() else 0
+        run = subprocess.Popen(command(dataset, output, "--resume"), stderr=subprocess.DEVNULL)
+        while run.poll() is None and (not state.exists() or state.stat().st_mtime_ns == before):
+            time.sleep(0.01)
+        time.sleep(delay)
+        run.kill()
+        run.wait()
+        assert output.exists() == (run.returncode == 0)
+    subprocess.run(command(dataset, output, "--resume", "--overwrite", "-q"), check=True)
+    assert_same_weights(output, unbroken)
+    assert not list(tmp_path.glob(".*"))
+    rows = (tmp_path / "m.train" / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 1 + sum(ITERATIONS)  # every step of so few is scored
+
+
 @pytest.mark.parametrize("steps", [2, 3, 5, 8])
 def test_resumed_run_ends_as_an_unbroken_one(dataset, unbroken, tmp_path, steps):
     broken = tmp_path / "broken.safetensors"
@@ -96,8 +134,7 @@ def test_resumed_run_ends_as_an_unbroken_one(dataset, unbroken, tmp_path, steps)
     seen = []
     run(dataset, broken, resume=True, report=seen.append)
     assert len(seen) == 8 - steps
-    for key, value in load_model(broken)[0].state_dict().items():
-        torch.testing.assert_close(value, unbroken[key], rtol=0, atol=0, msg=key)
+    assert_same_weights(broken, unbroken)
 
 
 def test_resume_without_a_state_starts_afresh_and_says_so(dataset, tmp_path, caplog):

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from glnet_geo.labelled_scene import Sample
+from glnet_geo.legend import IGNORED
+from glnet_geo.metrics import ConfusionMatrix
+from glnet_geo.models.glnet import Form, GLNet
+from glnet_geo.models.stages import STAGES
+from glnet_geo.precision import Precision
+from glnet_geo.schedule import Optimizer, Schedule
+from glnet_geo.stage_trainer import Drawn, FrameGeometry, StageTrainer
+from glnet_geo.tiling import PatchLayout
+from glnet_geo.time_budget import time_steps
+from glnet_geo.training import Course, TrainingRun
+from tests.models import small_card
+
+SIDE = 160
+SCHEDULE = Schedule(frames=(2, 2, 1))
+
+
+class NoiseSampler:
+    """Frames of noise, labelled in their upper left quarter if they are sparse."""
+
+    def __init__(self, is_sparse=False):
+        self._is_sparse = is_sparse
+
+    def draw(self, rng, size):
+        pixels = rng.integers(0, 256, (3, size, size), np.uint8)
+        target = rng.integers(0, 5, (size, size), np.uint8)
+        if self._is_sparse:
+            target[size // 2 :] = target[:, size // 2 :] = IGNORED
+        return Sample(pixels, target, "noise.tif")
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return GLNet(small_card().architecture)
+
+
+def geometry():
+    return FrameGeometry(PatchLayout.cover(SIDE, SIDE, 96), 64)
+
+
+def trainer(net, stage, schedule=SCHEDULE, **options):
+    return StageTrainer(net, stage, NoiseSampler(True), geometry(), schedule, **options)
+
+
+def steps(made, count):
+    losses = [made.step(drawn, 0.0) for drawn in made.draws(0, count)]
+    assert np.isfinite(losses).all()
+    return losses
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
+def test_every_stage_learns(net, stage, precision):
+    schedule = replace(SCHEDULE, precision=precision, learning_rates=(3e-3,) * 3)
+    losses = steps(trainer(net, stage, schedule), 6)
+    assert np.mean(losses[3:]) < np.mean(losses[:3])
+
+
+def test_half_precision_scales_its_gradients(net):
+    made = trainer(net, Form.GLOBAL, replace(SCHEDULE, precision=Precision.FP16))
+    before = made.scaler.get_scale()
+    assert before > 1
+    steps(made, 1)
+    gradients = [p.grad for p in net.context.parameters() if p.grad is not None]
+    assert max(gradient.abs().max().item() for gradient in gradients) < before
+
+
+def test_accumulated_batches_make_one_step_of_their_mean(net):
+    made = trainer(net, Form.GLOBAL)
+    drawn = next(made.draws(0, 1))
+    first, second = drawn.batches[0][:1], drawn.batches[0][1:]
+
+    def gradients(*batches):
+        again = GLNet(net.architecture)
+        again.load_state_dict(net.state_dict())
+        schedule = replace(SCHEDULE, accumulate=len(batches))
+        made = trainer(again, Form.GLOBAL, schedule)
+        made.step(Drawn(drawn.rng, list(batches)), 0.0)
+        return [p.grad for p in again.context.parameters()]
+
+    for one, other, both in zip(
+        gradients(first), gradients(second), gradients(first, second), strict=True
+    ):
+        torch.testing.assert_close((one + other) / 2, both, rtol=1e-4, atol=1e-6)
+
+
+def test_optimizers_differ(net):
+    kinds = [
+        type(trainer(net, Form.GLOBAL, replace(SCHEDULE, optimizer=kind)).optimizer)
+        for kind in Optimizer
+    ]
+    assert kinds == [torch.optim.Adam, torch.optim.AdamW]
+
+
+def test_class_weights_change_what_is_learned(net):
+    weights = np.array([1, 1, 1, 1, 50], np.float32)
+    plain, weighted = (
+        steps(trainer(net, Form.GLOBAL, class_weights=one), 1)[0] for one in (None, weights)
+    )
+    assert plain != weighted
+
+
+def test_rate_comes_down_to_nothing(net):
+    made = trainer(net, Form.GLOBAL)
+    rates = [made.rate(done) for done in (0, 0.5, 1)]
+    assert rates[0] == 1e-3 and rates[0] > rates[1] > rates[2] == 0
+
+
+def course(**options):
+    return Course(NoiseSampler(), geometry(), SCHEDULE, (2, 2, 2), **options)
+
+
+def test_timing_leaves_the_networks_alone(net, monkeypatch):
+    monkeypatch.setattr("glnet_geo.time_budget._TIMED_S", 0.0)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    assert min(time_steps(net, course())) > 0
+    for key, value in net.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+class Scored:
+    """Scores from a list, and the weights that had them."""
+
+    def __init__(self, net, values):
+        self._net, self._values = net, iter(values)
+        self.weights = []
+
+    def __call__(self, stage):
+        matrix = ConfusionMatrix(small_card().legend)
+        ids = np.full(100, 1, np.uint8)
+        predicted = ids.copy()
+        predicted[round(100 * next(self._values)) :] = 2
+        self.weights.append({k: v.clone() for k, v in self._net.context.state_dict().items()})
+        return matrix.add(ids, predicted).scores()
+
+
+def test_a_stage_that_gets_no_better_ends_with_its_best_weights(net, tmp_path):
+    scored = Scored(net, [0.3, 0.6, 0.5, 0.4, *[0.5] * 10])
+    plan = replace(SCHEDULE, patience=2, validations=10)
+    about = replace(course(validate=scored), schedule=plan)
+    run = TrainingRun(net, about, tmp_path / "state", {})
+    run.start((10, 1, 1))
+    seen = []
+    run.run(seen.append)
+    assert [at.iteration for at in seen if at.stage is Form.GLOBAL] == [1, 2, 3, 4]
+    for key, value in net.context.state_dict().items():
+        assert torch.equal(value, scored.weights[1][key]), key
+    assert seen[-1].mean_iou == pytest.approx(0.25)  # of two classes, one of which is never there
