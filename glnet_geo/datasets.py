@@ -44,6 +44,7 @@ class LabelledScene:
     layer: str | None = None
     unlabelled: str = "ignore"
     aoi: Path | None = None
+    blocks: Any = None
 
 
 @dataclass(frozen=True, slots=True)

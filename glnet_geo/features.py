@@ -1,59 +1,101 @@
-"""Reading vector files: the area of interest that a map is confined to.
+"""Polygons of vector files on the grid of a scene: the area of interest that it is confined to.
 
-The only module that opens them. Polygons are kept in pixels of the scene's grid, where a window is
-an upright box however the grid lies on the ground.
+Polygons are kept in pixels of the scene's grid, where a window is an upright box however the grid
+lies on the ground.
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyogrio
 import shapely
 from geopandas import GeoSeries
-from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj.exceptions import ProjError
-from rasterio.features import geometry_mask
-from shapely import GeometryType
+from rasterio.features import geometry_mask, rasterize
 
 from glnet_geo.errors import FeaturesError
 from glnet_geo.grid import Grid, Window
+from glnet_geo.outlines import Geometries, polygons_in
+from glnet_geo.outlines import Outlines as Outlines  # who places outlines looks for them here
+from glnet_geo.outlines import read_outlines as read_outlines
 from glnet_geo.raster import reason_of
 
 Mask = npt.NDArray[np.bool_]
 """H x W, True where a pixel's centre lies inside."""
 
-Geometries = npt.NDArray[Any]
-"""Shapely geometries, N."""
-
-_log = logging.getLogger(__name__)
-
-_COLLECTIONS = (GeometryType.MULTIPOLYGON, GeometryType.GEOMETRYCOLLECTION)
 # An edge along a parallel, 10 degrees long, strays by 2 cm from the chords of its 1/1000ths in UTM.
 _STEPS = 1000
 _MARGIN = 0.25  # pixels: more than rounding, less than from a pixel's centre to its border
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Outlines:
-    """The polygons of a vector file as they are.
+class GridPolygons:
+    """Polygons on a grid.
 
     Attributes:
-        path: The file.
-        polygons: N, with the file's CRS or None.
+        tree: Index of valid polygons, in pixels of the grid: x is the column and y the row, both
+            counted from the upper left corner of the first pixel.
+        sources: For each of them the index of the polygon that it was made of, ascending.
     """
 
-    path: Path
-    polygons: GeoSeries
+    tree: shapely.STRtree
+    sources: npt.NDArray[np.intp]
+
+    @classmethod
+    def of(cls, polygons: Geometries, grid: Grid) -> GridPolygons:
+        """Takes polygons in the grid's CRS; invalid ones are mended."""
+        valid, sources = _mend(_to_pixels(polygons, grid))
+        return cls(shapely.STRtree(valid), sources)
+
+    def near(self, window: Window) -> npt.NDArray[np.intp]:
+        """Sources of the polygons that come near the centre of any pixel of a window.
+
+        Cheap, and complete; some may have no pixel's centre inside.
+        """
+        near: npt.NDArray[np.intp] = self.tree.query(_box(window), predicate="intersects")
+        return self.sources[near]
+
+    def mask(self, window: Window) -> Mask:
+        """Which pixels of a window have their centre inside a polygon, H x W."""
+        shape = (window.height, window.width)
+        pieces, _ = self._cut(window)
+        if not pieces.size:
+            return np.zeros(shape, np.bool_)
+        corner = Grid(*shape).crop(window).transform
+        inside: Mask = geometry_mask(pieces, shape, corner, invert=True)
+        return inside
+
+    def burn(self, window: Window, values: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """The values of the polygons in which the pixels' centres lie, H x W.
+
+        Args:
+            window: A window of the grid.
+            values: A value for each source, not 0. Later sources win over earlier ones.
+
+        Returns:
+            0 outside of all polygons.
+        """
+        shape = (window.height, window.width)
+        pieces, sources = self._cut(window)
+        if not pieces.size:
+            return np.zeros(shape, np.int32)
+        shapes = zip(pieces, values[sources].tolist(), strict=True)
+        corner = Grid(*shape).crop(window).transform
+        burnt: npt.NDArray[np.int32] = rasterize(shapes, shape, transform=corner, dtype="int32")
+        return burnt
+
+    def _cut(self, window: Window) -> tuple[Geometries, npt.NDArray[np.intp]]:
+        """The parts of the polygons around a window's pixels, and their sources, ascending."""
+        box = _box(window)
+        near = np.sort(self.tree.query(box))
+        # GDAL visits every vertex in every row: a coastline takes seconds unless it is cut first.
+        pieces, rows = polygons_in(shapely.intersection(self.tree.geometries[near], box))
+        return pieces, self.sources[near[rows]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,13 +103,12 @@ class AreaOfInterest:
     """The polygons of a vector file on the grid of a scene.
 
     Attributes:
-        polygons: Index of the polygons, in pixels of the grid: x is the column and y the row, both
-            counted from the upper left corner of the first pixel.
+        polygons: The polygons on the grid.
         digest: sha256, in hexadecimal, of the polygons' WKB in the grid's CRS, before invalid ones
             are mended.
     """
 
-    polygons: shapely.STRtree
+    polygons: GridPolygons
     digest: str
 
     @classmethod
@@ -94,15 +135,11 @@ class AreaOfInterest:
             grid: The grid.
             must_overlap: Whether an area outside the grid is an error.
         """
-        path, polygons = outlines.path, outlines.polygons
-        placed = _reproject(path, polygons, grid)
+        placed = place(outlines, grid)
         digest = hashlib.sha256(b"".join(shapely.to_wkb(placed)))
-        area = cls(shapely.STRtree(_mend(_to_pixels(placed, grid))), digest.hexdigest())
+        area = cls(GridPolygons.of(placed, grid), digest.hexdigest())
         if must_overlap and not area.touches(grid.window):
-            raise FeaturesError(
-                f"{path} ({_label(polygons.crs)}) does not overlap the scene "
-                f"({grid.crs_label or 'no CRS'}). {_overlap_advice(grid)}"
-            )
+            raise FeaturesError(no_overlap(outlines, grid, "the scene"))
         return area
 
     def touches(self, window: Window) -> bool:
@@ -110,103 +147,27 @@ class AreaOfInterest:
 
         Cheap, and never False where `mask` has a True; the opposite may happen.
         """
-        return bool(self.polygons.query(_box(window), predicate="intersects").size)
+        return bool(self.polygons.near(window).size)
 
     def mask(self, window: Window) -> Mask:
         """Which pixels of a window of the grid have their centre inside the area, H x W."""
-        shape = (window.height, window.width)
-        box = _box(window)
-        near = self.polygons.geometries[self.polygons.query(box)]
-        # GDAL visits every vertex in every row: a coastline takes seconds unless it is cut first.
-        pieces = _polygons_in(shapely.intersection(near, box))
-        if not pieces.size:
-            return np.zeros(shape, np.bool_)
-        corner = Grid(*shape).crop(window).transform
-        inside: Mask = geometry_mask(pieces, shape, corner, invert=True)
-        return inside
+        return self.polygons.mask(window)
 
 
-def read_outlines(path: Path) -> Outlines:
-    """The polygons of the only layer that has any.
+def _mend(polygons: Geometries) -> tuple[Geometries, npt.NDArray[np.intp]]:
+    """Valid polygons that cover what the rings go around, M, and of which polygon each is."""
+    # The other method leaves a hole where a ring drawn by hand crosses itself.
+    return polygons_in(shapely.make_valid(polygons, method="structure", keep_collapsed=False))
+
+
+def place(outlines: Outlines, grid: Grid) -> Geometries:
+    """The polygons of a file in the CRS of a grid, their edges bent as the CRS bends them.
 
     Raises:
-        FeaturesError: See `AreaOfInterest.read`.
+        FeaturesError: Only one of file and grid has a CRS, or the one cannot be transformed into
+            the other.
     """
-    return Outlines(path, _read_polygons(path))
-
-
-def _read_polygons(path: Path) -> GeoSeries:
-    """The polygons of the only layer that has any, N, with the file's CRS or None."""
-    _check_file(path)
-    try:
-        with _quiet():
-            layers = {
-                name: layer
-                for name, kind in pyogrio.list_layers(path)
-                if _may_hold_polygons(kind) and (layer := _read_layer(path, name)).size
-            }
-    except (DataSourceError, DataLayerError, ProjError, shapely.errors.ShapelyError) as error:
-        # What follows is pyogrio's advice to those who call it.
-        reason = reason_of(error).partition("; It might help")[0].rstrip(".")
-        raise FeaturesError(f"{path} cannot be read as a vector file: {reason}.") from error
-    if not layers:
-        raise FeaturesError(f"{path} has no polygons. Draw the area as a polygon.")
-    if len(layers) > 1:
-        raise FeaturesError(
-            f"{path} has several layers with polygons: {', '.join(layers)}. "
-            "Export the one that is the area to a file of its own."
-        )
-    (polygons,) = layers.values()
-    if not np.isfinite(shapely.get_coordinates(polygons)).all():
-        raise FeaturesError(f"{path} has coordinates that are not finite. Draw the area anew.")
-    return polygons
-
-
-def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise FeaturesError(f"{path} does not exist.")
-    # A file geodatabase is a folder by its nature.
-    if path.is_dir() and path.suffix.lower() != ".gdb":
-        raise FeaturesError(f"{path} is a folder, not a vector file.")
-
-
-def _may_hold_polygons(kind: str | None) -> bool:
-    """By the geometry type that the layer declares; None is a table."""
-    return kind is not None and "Point" not in kind and "Line" not in kind
-
-
-def _read_layer(path: Path, name: str) -> GeoSeries:
-    meta, _, wkb, _ = pyogrio.raw.read(path, layer=name, columns=[], force_2d=True)
-    geometries = shapely.from_wkb(wkb, on_invalid="fix")  # closes open rings
-    missing = shapely.is_missing(geometries).sum()
-    if missing:
-        _log.warning(
-            "%s has %d of %d features without a usable geometry. Check that the file is complete.",
-            path,
-            missing,
-            geometries.size,
-        )
-    return GeoSeries(_polygons_in(geometries), crs=meta["crs"])
-
-
-def _polygons_in(geometries: Geometries) -> Geometries:
-    """Every polygon with a place, out of collections of any depth."""
-    parts = shapely.get_parts(geometries)
-    while np.isin(shapely.get_type_id(parts), _COLLECTIONS).any():
-        parts = shapely.get_parts(parts)
-    is_polygon = shapely.get_type_id(parts) == GeometryType.POLYGON
-    polygons: Geometries = parts[is_polygon & ~shapely.is_empty(parts)]
-    return polygons
-
-
-def _mend(polygons: Geometries) -> Geometries:
-    """Valid polygons that cover what the rings go around, M."""
-    # The other method leaves a hole where a ring drawn by hand crosses itself.
-    return _polygons_in(shapely.make_valid(polygons, method="structure", keep_collapsed=False))
-
-
-def _reproject(path: Path, polygons: GeoSeries, grid: Grid) -> Geometries:
-    """The polygons in the CRS of the grid, their edges bent as the CRS bends them."""
+    path, polygons = outlines.path, outlines.polygons
     _check_crs(path, polygons, grid)
     if grid.crs is None or polygons.crs == grid.crs:
         unchanged: Geometries = polygons.to_numpy()
@@ -243,10 +204,32 @@ def _check_crs(path: Path, polygons: GeoSeries, grid: Grid) -> None:
         )
 
 
-def _overlap_advice(grid: Grid) -> str:
+def no_overlap(outlines: Outlines, grid: Grid, scene: object) -> str:
+    """The message about polygons that do not overlap a scene."""
+    advice = "Check the CRS and the coordinates of both."
     if grid.crs is None and grid.transform.is_identity:
-        return "Draw it in pixels: x is the column, y the row, counted down from the top."
-    return "Check the CRS and the coordinates of both."
+        advice = "Draw it in pixels: x is the column, y the row, counted down from the top."
+    return (
+        f"{outlines.path} ({_label(outlines.polygons.crs)}) does not overlap {scene} "
+        f"({grid.crs_label or 'no CRS'}). {advice}"
+    )
+
+
+def extent_on(path: Path, extent: Grid, grid: Grid) -> AreaOfInterest:
+    """What a raster covers, as an area on the grid of another one, overlapping or not.
+
+    Args:
+        path: The raster, for messages.
+        extent: Its grid.
+        grid: The other grid.
+
+    Raises:
+        FeaturesError: See `place`.
+    """
+    corners = ((0, 0), (extent.width, 0), (extent.width, extent.height), (0, extent.height))
+    outline = shapely.Polygon([extent.transform @ corner for corner in corners])
+    outlines = Outlines(path, GeoSeries([outline], crs=extent.crs))
+    return AreaOfInterest.place(outlines, grid, must_overlap=False)
 
 
 def _to_pixels(geometries: Geometries, grid: Grid) -> Geometries:
@@ -277,12 +260,3 @@ def _label(crs: Any) -> str:
     if crs is None:
         return "no CRS"
     return ":".join(crs.to_authority() or (crs.name,))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without GDAL's warnings about files that it reads all the same."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        warnings.simplefilter("ignore", UserWarning)
-        yield

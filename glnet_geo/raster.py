@@ -76,6 +76,7 @@ class SceneReader(AbstractContextManager["SceneReader"]):
         bands_advice: What to do about bands that do not fit, for the message.
         names: What the needed bands show, in the model's order.
         validity: What makes a pixel valid.
+        dataset: The scene as rasterio opened it, on another grid maybe; None opens `path`.
 
     Attributes:
         path: As given.
@@ -102,10 +103,11 @@ class SceneReader(AbstractContextManager["SceneReader"]):
         bands_advice: str = BANDS_ADVICE,
         names: Sequence[str] = (),
         validity: Validity = THE_FILES,
+        dataset: Any = None,
     ) -> None:
         self.path = path
         self._validity = validity
-        self._dataset = open_raster(path)
+        self._dataset = open_raster(path) if dataset is None else dataset
         try:
             self.grid = grid_of(path, self._dataset)
             infos = _band_infos(self._dataset)

@@ -1,0 +1,173 @@
+"""Reading vector files: polygons, and what their columns say of them.
+
+The only module that opens them as input.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyogrio
+import shapely
+from geopandas import GeoSeries
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj.exceptions import ProjError
+from shapely import GeometryType
+
+from glnet_geo.errors import FeaturesError
+from glnet_geo.raster import reason_of
+
+Geometries = npt.NDArray[Any]
+"""Shapely geometries, N."""
+
+_log = logging.getLogger(__name__)
+
+_COLLECTIONS = (GeometryType.MULTIPOLYGON, GeometryType.GEOMETRYCOLLECTION)
+_EXPORT = "Export the one that is the area to a file of its own."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outlines:
+    """The polygons of a vector file as they are.
+
+    Attributes:
+        path: The file.
+        polygons: N, with the file's CRS or None.
+        rows: N, int: the feature that each polygon is of, ascending; None where it is not asked.
+        columns: What the features' columns hold, by name: as long as there are features.
+    """
+
+    path: Path
+    polygons: GeoSeries
+    rows: npt.NDArray[np.intp] | None = None
+    columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+
+def read_outlines(
+    path: Path,
+    layer: str | None = None,
+    columns: Sequence[str] = (),
+    advice: str = _EXPORT,
+) -> Outlines:
+    """The polygons of one layer.
+
+    Args:
+        path: Any vector file that GDAL opens.
+        layer: Its layer; None for the only one that has any polygons.
+        columns: Names of columns to read as well; those that the layer lacks are left out.
+        advice: What to do about several layers with polygons, for the message.
+
+    Raises:
+        FeaturesError: The file is missing, no vector file, has no such layer, no polygons or, with
+            no layer given, several layers of them.
+    """
+    _check_file(path)
+    with _failing_as_features_error(path):
+        names = {name: kind for name, kind in pyogrio.list_layers(path)}
+        if layer is not None and layer not in names:
+            raise FeaturesError(f"{path} has no layer {layer!r}. It has {', '.join(names)}.")
+        layers = {
+            name: outlines
+            for name, kind in names.items()
+            if layer in (None, name)
+            and _may_hold_polygons(kind)
+            and (outlines := _read_layer(path, name, columns)).polygons.size
+        }
+    if not layers:
+        where = f"{path}, layer {layer!r}," if layer is not None else path
+        raise FeaturesError(f"{where} has no polygons. Draw the area as a polygon.")
+    if len(layers) > 1:
+        raise FeaturesError(
+            f"{path} has several layers with polygons: {', '.join(layers)}. {advice}"
+        )
+    (outlines,) = layers.values()
+    if not np.isfinite(shapely.get_coordinates(outlines.polygons)).all():
+        raise FeaturesError(f"{path} has coordinates that are not finite. Draw the area anew.")
+    return outlines
+
+
+def polygons_in(geometries: Geometries) -> tuple[Geometries, npt.NDArray[np.intp]]:
+    """Every polygon with a place, out of collections of any depth.
+
+    Returns:
+        The polygons, M, and for each the index of what it comes from, ascending.
+    """
+    parts, rows = shapely.get_parts(geometries, return_index=True)
+    while np.isin(shapely.get_type_id(parts), _COLLECTIONS).any():
+        parts, inner = shapely.get_parts(parts, return_index=True)
+        rows = rows[inner]
+    is_polygon = shapely.get_type_id(parts) == GeometryType.POLYGON
+    keep = is_polygon & ~shapely.is_empty(parts)
+    return parts[keep], rows[keep]
+
+
+def column_names(path: Path, layer: str | None = None) -> dict[str, tuple[str, ...]]:
+    """Names of the columns of the layers that may hold polygons, by layer.
+
+    Args:
+        path: Any vector file that GDAL opens.
+        layer: The only one that is meant; None for all.
+
+    Raises:
+        FeaturesError: The file is missing or no vector file.
+    """
+    _check_file(path)
+    with _failing_as_features_error(path):
+        return {
+            name: tuple(map(str, pyogrio.read_info(path, layer=name)["fields"]))
+            for name, kind in pyogrio.list_layers(path)
+            if layer in (None, name) and _may_hold_polygons(kind)
+        }
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise FeaturesError(f"{path} does not exist.")
+    # A file geodatabase is a folder by its nature.
+    if path.is_dir() and path.suffix.lower() != ".gdb":
+        raise FeaturesError(f"{path} is a folder, not a vector file.")
+
+
+def _may_hold_polygons(kind: str | None) -> bool:
+    """By the geometry type that the layer declares; None is a table."""
+    return kind is not None and "Point" not in kind and "Line" not in kind
+
+
+def _read_layer(path: Path, name: str, columns: Sequence[str]) -> Outlines:
+    fields = pyogrio.read_info(path, layer=name)["fields"] if columns else ()
+    wanted = [field for field in fields if field in columns]
+    meta, _, wkb, data = pyogrio.raw.read(path, layer=name, columns=wanted, force_2d=True)
+    geometries = shapely.from_wkb(wkb, on_invalid="fix")  # closes open rings
+    missing = shapely.is_missing(geometries).sum()
+    if missing:
+        _log.warning(
+            "%s has %d of %d features without a usable geometry. Check that the file is complete.",
+            path,
+            missing,
+            geometries.size,
+        )
+    polygons, rows = polygons_in(geometries)
+    values = dict(zip(map(str, meta["fields"]), data, strict=True))
+    return Outlines(path, GeoSeries(polygons, crs=meta["crs"]), rows, values)
+
+
+@contextmanager
+def _failing_as_features_error(path: Path) -> Iterator[None]:
+    """Without GDAL's warnings about files that it reads all the same."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    except (DataSourceError, DataLayerError, ProjError, shapely.errors.ShapelyError) as error:
+        # What follows is pyogrio's advice to those who call it.
+        reason = reason_of(error).partition("; It might help")[0].rstrip(".")
+        raise FeaturesError(f"{path} cannot be read as a vector file: {reason}.") from error
