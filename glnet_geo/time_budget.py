@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 
 from glnet_geo.errors import TrainingError
@@ -60,9 +61,9 @@ def plan_steps(budget_s: float, fixed_s: float, step_s: Seconds) -> Three:
     )
     if min(first, second, third) < _FEWEST:
         each = [_FEWEST * one / share for share, one in zip(_SHARES, step_s, strict=True)]
-        needed = (max(each) + fixed_s) / (1 - _RESERVE)
+        needed = math.ceil((max(each) + fixed_s) / (1 - _RESERVE) / 60)
         raise TrainingError(
-            f"--time-budget is too short: {_FEWEST} steps a stage take {needed / 60:.0f} minutes "
+            f"--time-budget is too short: {_FEWEST} steps a stage take {needed} minutes "
             "here, scores included. Give more time, or a smaller frame or backbone."
         )
     return first, second, third

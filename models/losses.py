@@ -31,7 +31,8 @@ def focal_loss(
     target = target.long()
     counted = target != IGNORED
     position = target.where(counted, 0)
-    log_p = F.log_softmax(logits, 1).gather(1, position[:, None])[:, 0]
+    # Logits may be of half precision, whose steps near a loss of 1 are as large as what it learns.
+    log_p = F.log_softmax(logits.float(), 1).gather(1, position[:, None])[:, 0]
     # The reference's clamp of the probability to [1e-7, 1 - 1e-7].
     p = log_p.exp().clamp(1e-7, 1 - 1e-7)
     loss = -((1 - p) ** gamma) * p.log()
@@ -49,7 +50,7 @@ def feature_regularization(local: Tensor, other: Tensor) -> Tensor:
         local: N x C x H x W.
         other: The global map under the same patches, resized to the same shape.
     """
-    return F.mse_loss(local, other)
+    return F.mse_loss(local.float(), other.float())
 
 
 FEATURE_WEIGHT = 0.15
