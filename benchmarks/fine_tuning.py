@@ -40,7 +40,6 @@ legend = {{ name = "town", classes = [{classes}] }}
 [[scenes]]
 image = "scene.tif"
 labels = "polygons.gpkg"
-attribute = "use"
 split = "train"
 """
 
@@ -84,7 +83,7 @@ def make_data(source: Path, folder: Path, seed: int) -> int:
     write(folder / "truth.tif", np.where(inside, 0, mask)[None].astype(np.uint8))
     a, b, c, d, e, f = PLACE["transform"][:6]
     placed = [shapely.affinity.affine_transform(p, (a, b, d, e, c, f)) for _, p in drawn]
-    table = {"use": [NAMES[class_id] for class_id, _ in drawn]}
+    table = {"class": [NAMES[class_id] for class_id, _ in drawn]}
     frame = geopandas.GeoDataFrame(table, geometry=placed, crs=PLACE["crs"])
     frame.to_crs("EPSG:4326").to_file(folder / "polygons.gpkg")
     classes = ", ".join(
@@ -106,8 +105,9 @@ def score(folder: Path, model: str | Path) -> str:
     run("predict", folder / "scene.tif", "-o", landcover, "--model", model, "--overwrite", "-q")
     found = json.loads(
         run("evaluate", landcover, folder / "truth.tif", "--ignore", "0", "--json", "-q")
-    )["scores"]
-    return f"{found['mean_iou']:10.3f}" + "".join(f"{one:12.3f}" for one in found["iou"].values())
+    )
+    shares = "".join(f"{one['iou']:12.3f}" for one in found["classes"])
+    return f"{found['mean_iou']:10.3f}{shares}"
 
 
 def main() -> None:

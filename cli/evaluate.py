@@ -81,6 +81,7 @@ _FOR_AREAS = {
 @click.pass_context
 def evaluate(
     context: click.Context,
+    /,
     prediction: str,
     reference: str | None,
     legend: str | None,

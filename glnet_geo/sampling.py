@@ -98,7 +98,7 @@ class FrameSampler:
             sum(place.census.pixels.sum() / place.extent**2 for place in places) * size**2
         )
         self._holders = {
-            k: [entry for entry in self._places if entry[1].census.pixels[k]]
+            int(k): [entry for entry in self._places if entry[1].census.pixels[k]]
             for k in np.flatnonzero(self.class_pixels)
         }
 

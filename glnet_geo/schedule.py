@@ -38,6 +38,7 @@ class Schedule:
 
     Attributes:
         learning_rates: Rates that the three stages start from.
+        head_rate: Factor for the layers whose outputs are the classes.
         frames: Frames of a batch in the three stages; batch norm sees these.
         accumulate: Batches whose gradients make a step.
         patches: Patches that run at a time in stages 2 and 3; in stage 2 batch norm sees these.
@@ -62,6 +63,7 @@ class Schedule:
     """
 
     learning_rates: tuple[float, float, float] = (1e-3, 5e-4, 2e-4)
+    head_rate: float = 1.0
     frames: Three = (4, 2, 1)
     accumulate: int = 1
     patches: int = 4
@@ -80,6 +82,8 @@ class Schedule:
     def __post_init__(self) -> None:
         if not all(0 < rate < 1 for rate in self.learning_rates):
             raise TrainingError(f"Learning rates are between 0 and 1, got {self.learning_rates}.")
+        if not 0 < self.head_rate <= 100:
+            raise TrainingError(f"The factor for last layers is 0-100, got {self.head_rate}.")
         if not 0 <= self.weight_decay < 1:
             raise TrainingError(f"Weight decay is from 0 to below 1, got {self.weight_decay}.")
         if not 0 <= self.rare <= 1:
@@ -110,5 +114,6 @@ PAPER = Schedule(
 )
 """The paper's rates, batches and augmentation (section 4.1)."""
 
-FINE_TUNING = Schedule(learning_rates=(3e-4, 3e-4, 1e-4))
-"""For a model that has been trained on something similar: it need not learn to see."""
+FINE_TUNING = Schedule(learning_rates=(3e-4, 3e-4, 1e-4), head_rate=10.0)
+"""For a model that has been trained on something similar: it need not learn to see, but new classes
+start from nothing, and there is little time for them."""

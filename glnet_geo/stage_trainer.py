@@ -17,6 +17,7 @@ from torch import Tensor
 
 from glnet_geo.devices import choose_dtype
 from glnet_geo.grid import Window
+from glnet_geo.labelled_scene import Sample
 from glnet_geo.legend import IGNORED
 from glnet_geo.models.frozen import FrozenContext, FrozenLocal
 from glnet_geo.models.fused_branch import Place
@@ -30,11 +31,12 @@ from glnet_geo.models.stages import (
     PatchBatch,
     feedback_step,
     global_step,
+    head_parameters,
     local_step,
     prepare_stage,
 )
 from glnet_geo.radiometry import shrink
-from glnet_geo.sampling import FrameSampler, Sample
+from glnet_geo.sampling import FrameSampler
 from glnet_geo.schedule import Optimizer, Schedule
 from glnet_geo.tiling import PatchLayout
 
@@ -95,6 +97,7 @@ class StageTrainer:
         self._index = STAGES.index(stage)
         self._device = next(net.parameters()).device
         self._dtype = choose_dtype(schedule.precision, self._device, reference=False)
+        self._factors = (1.0, schedule.head_rate)
         self.optimizer = self._make_optimizer(prepare_stage(net, stage))
         is_scaled = self._dtype == torch.float16
         self.scaler = torch.amp.GradScaler(self._device.type, enabled=is_scaled)
@@ -148,8 +151,8 @@ class StageTrainer:
         Returns:
             The loss: the mean over its batches.
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(done)
+        for group, factor in zip(self.optimizer.param_groups, self._factors, strict=True):
+            group["lr"] = factor * self.rate(done)
         self.optimizer.zero_grad()
         losses = [self._backward(drawn.rng, samples) for samples in drawn.batches]
         loss = float(np.mean(losses))
@@ -159,10 +162,15 @@ class StageTrainer:
         return loss
 
     def _make_optimizer(self, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        heads = {id(parameter) for parameter in head_parameters(self._net)}
+        groups = [
+            {"params": [one for one in parameters if (id(one) in heads) is is_head]}
+            for is_head in (False, True)
+        ]
         rate, decay = self.rate(0), self._schedule.weight_decay
         if self._schedule.optimizer is Optimizer.ADAMW:
-            return torch.optim.AdamW(parameters, rate, weight_decay=decay)
-        return torch.optim.Adam(parameters, rate, weight_decay=decay)
+            return torch.optim.AdamW(groups, rate, weight_decay=decay)
+        return torch.optim.Adam(groups, rate, weight_decay=decay)
 
     def _backward(self, rng: np.random.Generator, samples: list[Sample]) -> float:
         frames = _Frames(self._net, samples, self._geometry)

@@ -32,12 +32,14 @@ def recomputed(block: nn.Module, x: Tensor) -> Tensor:
 def _still(block: nn.Module) -> Iterator[None]:
     """Batch norms normalise by the batch, but do not note its statistics again."""
     norms = [one for one in block.modules() if isinstance(one, nn.BatchNorm2d)]
-    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    counts = [norm.num_batches_tracked for norm in norms if norm.num_batches_tracked is not None]
+    before = [norm.momentum for norm in norms], [count.clone() for count in counts]
     for norm in norms:
         norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm, (momentum, count) in zip(norms, before, strict=True):
+        for norm, momentum in zip(norms, before[0], strict=True):
             norm.momentum = momentum
-            norm.num_batches_tracked.copy_(count)
+        for count, value in zip(counts, before[1], strict=True):
+            count.copy_(value)

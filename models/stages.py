@@ -89,6 +89,15 @@ def prepare_stage(net: GLNet, stage: Form) -> list[nn.Parameter]:
     return [parameter for module in modules for parameter in module.parameters()]
 
 
+def head_parameters(net: GLNet) -> list[nn.Parameter]:
+    """Weights and biases of the layers whose outputs are the classes."""
+    branches = (net.context, net.local, net.feedback)
+    heads = [branch.decoder.classify for branch in branches if branch is not None]
+    if net.ensemble is not None:
+        heads.append(net.ensemble)
+    return [parameter for head in heads for parameter in head.parameters()]
+
+
 def global_step(net: GLNet, views: Tensor, target: Tensor, objective: Objective = PLAIN) -> float:
     """Stage 1: backward of the global branch's loss on a batch of frames.
 
