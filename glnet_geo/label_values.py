@@ -95,7 +95,7 @@ class LabelValues:
         # Neither NaN nor a fraction equals a whole number that the table has.
         is_id = (ids >= 0) & (ids <= 255) & (ids == np.floor(ids))
         positions = np.where(is_id, self._by_id[np.where(is_id, ids, 0).astype(np.uint8)], UNKNOWN)
-        return _window(positions, ids, valid, lambda value: f"{value:.6g}")
+        return _window(positions, ids, valid, _number)
 
     def of_colors(self, rgb: npt.NDArray[Any], valid: Mask) -> LabelWindow:
         """Positions of a window of colours, 3 x H x W; see `of_ids`."""
@@ -118,6 +118,10 @@ def _window(
     found = {text(value): int(count) for value, count in zip(unknown, counts, strict=True)}
     known = np.where(valid & ~is_unknown, positions, IGNORED).astype(np.uint8)
     return LabelWindow(known, found)
+
+
+def _number(value: Any) -> str:
+    return str(int(value)) if value == np.rint(value) else f"{value:.6g}"
 
 
 def _key(value: int | str) -> str:
