@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from glnet_geo.grid import Grid, Window
 from glnet_geo.label_values import LabelValues
 from glnet_geo.labels import open_labels, positions_of
 from glnet_geo.legend import DEEPGLOBE, DUBAI, IGNORED
+from glnet_geo.raster import quiet
 from tests.rasters import placed_tif, write_tif
 
 UTM33, WGS84 = "EPSG:32633", "EPSG:4326"
@@ -84,7 +86,8 @@ def write_polygons(
 ) -> Path:
     frame = geopandas.GeoDataFrame(columns, geometry=shapes, crs=crs)
     options = {"layer": layer} if path.suffix == ".gpkg" else {}
-    frame.to_file(path, **options)
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+        frame.to_file(path, **options)
     return path
 
 
@@ -132,6 +135,36 @@ class TestRasters:
             assert opened.touches(window) or (part == IGNORED).all()
         opened.close()
 
+    def test_coarse_labels_are_never_missed(self, tmp_path):
+        ids = np.full((3, 3), 4, np.uint8)
+        place = (
+            Affine.translation(LEFT + 41, TOP + 30) @ Affine.rotation(20) @ Affine.scale(30, -30)
+        )
+        path = write_tif(tmp_path / "l.tif", ids, crs=UTM33, transform=place)
+        opened = open_labels(scene_of(path), IMAGE, DUBAI)
+        whole = opened.read(WHOLE).positions
+        assert set(np.unique(whole)) == {VEGETATION, IGNORED}
+        for top, left in np.ndindex(40, 60):
+            if whole[top, left] != IGNORED:
+                assert opened.touches(Window(top, left, 1, 1))
+        assert not opened.touches(Window(35, 0, 2, 2))
+        opened.close()
+
+    def test_the_corner_of_a_huge_label_pixel_is_an_overlap_and_a_border_is_none(self, tmp_path):
+        ids = np.full((1, 1), 4, np.uint8)
+        corner = Affine(1000, 0, LEFT - 990, 0, -1000, TOP + 990)
+        found, _ = read(write_tif(tmp_path / "l.tif", ids, crs=UTM33, transform=corner))
+        assert np.argwhere(found != IGNORED).max() == 4 and (found[:5, :5] == VEGETATION).all()
+        beside = Affine(1000, 0, LEFT - 1000, 0, -1000, TOP)
+        path = write_tif(tmp_path / "m.tif", ids, crs=UTM33, transform=beside)
+        assert "does not overlap" in refusal(path)
+
+    def test_surplus_bands_are_told(self, tmp_path):
+        path = write_tif(tmp_path / "l.tif", np.ones((3, 40, 60), np.uint8))
+        assert notes(path, PIXELS) == (
+            "l.tif has more bands than its labels need: the first 1 are read.",
+        )
+
     def test_nodata_is_ignored_aligned_or_not(self, tmp_path):
         path, ids, place = geographic_labels(tmp_path / "l.tif", nodata=3)
         expected, edge = nearest(np.where(ids == 3, 0, ids).astype(np.uint8), place, IMAGE)
@@ -178,7 +211,7 @@ class TestRasters:
         other = tmp_path / "palette.tif"
         where = {"crs": crs, "transform": place} if crs else {}
         write_tif(other, ids, photometric="palette", **where)
-        with rasterio.open(other, "r+") as dataset:
+        with quiet(), rasterio.open(other, "r+") as dataset:
             dataset.write_colormap(1, colors)
         image = IMAGE if crs else Grid(40, 36)
         expected = read(path)[0] if crs else ids - 1
@@ -363,6 +396,27 @@ class TestPolygons:
         assert notes(path, attribute="type")[0] == "l.gpkg: the column 'type' names the classes."
         shp = write_polygons(tmp_path / "s.shp", shapes, **{"class_id": [3, 5]})
         assert set(np.unique(read(shp)[0])) == {ROAD, WATER, IGNORED}
+
+    @pytest.mark.parametrize("name", ["l.fgb", "l.GeoJSON", "l.json", "l.shp", "l.kml", "l.sqlite"])
+    def test_formats(self, tmp_path, name):
+        frame = geopandas.GeoSeries([pixel_box(2, 2, 9, 9)], crs=UTM33).to_crs(WGS84)
+        drivers = {".json": "GeoJSON", ".kml": "KML", ".sqlite": "SQLite"}
+        driver = drivers.get(Path(name).suffix)
+        options = {"driver": driver} if driver else {}
+        geopandas.GeoDataFrame({"name": ["Road"]}, geometry=frame).to_file(
+            tmp_path / name, **options
+        )
+        found, unknown = read(tmp_path / name)
+        assert (found[2:9, 2:9] == ROAD).all() and (found == ROAD).sum() == 49
+        assert unknown == {}
+
+    def test_an_image_of_one_pixel(self, tmp_path):
+        path = write_polygons(tmp_path / "l.gpkg", [pixel_box(0, 0, 4, 4)], id=[1])
+        image = Grid.north_up(1, 1, LEFT, TOP, 2.0, UTM33)
+        assert read(path, image, image.window)[0].tolist() == [[BUILDING]]
+        south_up = Grid(40, 60, Affine(2, 0, LEFT, 0, 2, TOP - 80), UTM33, 4.0)
+        found, _ = read(path, south_up)
+        assert (found[36:, :4] == BUILDING).all() and (found == BUILDING).sum() == 16
 
     def test_layers(self, tmp_path):
         path = tmp_path / "l.gpkg"
