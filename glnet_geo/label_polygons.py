@@ -18,7 +18,10 @@ from glnet_geo.legend import IGNORED
 from glnet_geo.outlines import Outlines, column_names, read_outlines
 
 VECTOR_SUFFIXES = frozenset(
-    (".gpkg", ".shp", ".geojson", ".json", ".fgb", ".parquet", ".kml", ".gdb", ".sqlite")
+    (
+        *(".gpkg", ".shp", ".geojson", ".json", ".fgb", ".kml", ".gdb", ".sqlite"),
+        *(".parquet", ".geoparquet"),
+    )
 )
 _COLUMNS = (
     "class",
@@ -195,7 +198,7 @@ def _notes(
     name = scene.labels.name
     notes = [f"{name}: the column {column!r} names the classes."]
     if nulls:
-        notes.append(f"{nulls} features of {name} have no class and are ignored.")
+        notes.append(f"Features of {name} without a class are ignored: {nulls}.")
     if outside == IGNORED:
         notes.append(f"What lies outside the polygons of {name} is ignored.")
     else:

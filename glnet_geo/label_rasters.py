@@ -69,9 +69,10 @@ class RasterLabels:
                 source = stack.enter_context(onto_grid(scene.labels, dataset, image))
             self._reader = SceneReader(scene.labels, None, n_bands, _ADVICE, dataset=source)
             if self._reader.bands_are_guessed:
+                bands = ", ".join(map(str, self._reader.bands))
                 notes += (
-                    f"{scene.labels.name} has more bands than its labels need: the first "
-                    f"{n_bands} are read.",
+                    f"{scene.labels.name} has {dataset.count} bands, of which these are read: "
+                    f"{bands}.",
                 )
             self._stack = stack.pop_all()
         self.notes: tuple[str, ...] = notes
@@ -106,8 +107,9 @@ def _is_pixel_for_pixel(scene: LabelledScene, grid: Grid, image: Grid) -> bool:
 
     Without a place on the ground that is so by their sizes alone.
     """
-    is_placed = grid.is_georeferenced and image.is_georeferenced
-    if is_placed and grid_differences(image, replace(grid, height=image.height, width=image.width)):
+    if all(map(_is_placed, (grid, image))) and grid_differences(
+        image, replace(grid, height=image.height, width=image.width)
+    ):
         return False
     if (grid.height, grid.width) != (image.height, image.width):
         raise DatasetError(
@@ -115,6 +117,10 @@ def _is_pixel_for_pixel(scene: LabelledScene, grid: Grid, image: Grid) -> bool:
             f"{grid.width} x {grid.height}. They must be equal."
         )
     return True
+
+
+def _is_placed(grid: Grid) -> bool:
+    return grid.is_georeferenced and bool(grid.transform.determinant)
 
 
 def _check_overlap(scene: LabelledScene, grid: Grid, image: Grid) -> None:
@@ -149,9 +155,9 @@ def _extent(grid: Grid) -> str:
 
 def _unplaced_notes(scene: LabelledScene, grid: Grid, image: Grid) -> tuple[str, ...]:
     """Says so where only one of the two has a place on the ground."""
-    if grid.is_georeferenced == image.is_georeferenced:
+    if _is_placed(grid) == _is_placed(image):
         return ()
-    bare = scene.labels if image.is_georeferenced else scene.image
+    bare = scene.labels if _is_placed(image) else scene.image
     return (f"{bare.name} has no place on the ground: labels are taken pixel for pixel.",)
 
 

@@ -23,7 +23,7 @@ from glnet_geo.errors import DatasetError, FeaturesError, GlnetGeoError, RasterE
 from glnet_geo.grid import Grid, Window
 from glnet_geo.label_values import LabelValues
 from glnet_geo.labels import open_labels, positions_of
-from glnet_geo.legend import DEEPGLOBE, DUBAI, IGNORED
+from glnet_geo.legend import DEEPGLOBE, DUBAI, IGNORED, INRIA
 from glnet_geo.raster import quiet
 from tests.rasters import placed_tif, write_tif
 
@@ -135,6 +135,15 @@ class TestRasters:
             assert opened.touches(window) or (part == IGNORED).all()
         opened.close()
 
+    def test_a_class_0_is_no_nodata(self, tmp_path):
+        ids = np.zeros((20, 20), np.uint8)
+        place = Affine(3, 0, LEFT, 0, -3, TOP)
+        path = write_tif(tmp_path / "l.tif", ids, crs=UTM33, transform=place)
+        opened = open_labels(scene_of(path), IMAGE, INRIA)
+        found = opened.read(WHOLE).positions
+        opened.close()
+        assert (found[:30, :30] == 0).all() and (found == IGNORED).sum() == 2400 - 900
+
     def test_coarse_labels_are_never_missed(self, tmp_path):
         ids = np.full((3, 3), 4, np.uint8)
         place = (
@@ -161,9 +170,7 @@ class TestRasters:
 
     def test_surplus_bands_are_told(self, tmp_path):
         path = write_tif(tmp_path / "l.tif", np.ones((3, 40, 60), np.uint8))
-        assert notes(path, PIXELS) == (
-            "l.tif has more bands than its labels need: the first 1 are read.",
-        )
+        assert notes(path, PIXELS) == ("l.tif has 3 bands, of which these are read: 1.",)
 
     def test_nodata_is_ignored_aligned_or_not(self, tmp_path):
         path, ids, place = geographic_labels(tmp_path / "l.tif", nodata=3)
@@ -292,11 +299,33 @@ class TestRasters:
         with pytest.raises(RasterError):
             read(far, Grid(40, 60, Affine.scale(2, -2), 'LOCAL_CS["site",UNIT["metre",1]]'))
 
+    def test_damaged_labels_are_named_when_they_are_read(self, tmp_path):
+        path, _, _ = geographic_labels(tmp_path / "l.tif", compress="deflate")
+        data = bytearray(path.read_bytes())
+        with rasterio.open(path) as dataset:
+            offset = int(dataset.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1))
+        data[offset : offset + 40] = bytes(40)
+        path.write_bytes(data)
+        with pytest.raises(RasterError, match=r"l\.tif cannot be read"):
+            read(path)
+
     def test_half_a_globe_of_labels_is_aligned(self, tmp_path):
         ids = np.full((180, 360), 4, np.uint8)
         place = Affine(1, 0, -180, 0, -1, 90)
         path = write_tif(tmp_path / "l.tif", ids, crs=WGS84, transform=place)
         assert (read(path)[0] == VEGETATION).all()
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory):
+    """Overlapping triangles of all classes and an unknown one on a rotated grid."""
+    rng = np.random.default_rng(5)
+    corners = rng.uniform((LEFT, TOP - 70), (LEFT + 110, TOP + 40), (15, 3, 2))
+    names = [DUBAI.classes[k % 5].name for k in range(15)]
+    names[4] = "lake"
+    path = tmp_path_factory.mktemp("crowd") / "l.gpkg"
+    write_polygons(path, list(map(Polygon, corners)), **{"class": names})
+    return open_labels(scene_of(path, attribute="class"), ROTATED, DUBAI)
 
 
 class TestPolygons:
@@ -326,28 +355,12 @@ class TestPolygons:
         height=st.integers(1, 40),
         width=st.integers(1, 60),
     )
-    def test_a_window_is_a_part_of_the_whole(self, tmp_path_factory, top, left, height, width):
-        labels = self._crowd(tmp_path_factory)
+    def test_a_window_is_a_part_of_the_whole(self, crowd, top, left, height, width):
         window = Window(top, left, min(height, 40 - top), min(width, 60 - left))
-        part = labels.read(window)
-        np.testing.assert_array_equal(part.positions, labels.read(WHOLE).positions[window.slices])
-        if not labels.touches(window):
+        part = crowd.read(window)
+        np.testing.assert_array_equal(part.positions, crowd.read(WHOLE).positions[window.slices])
+        if not crowd.touches(window):
             assert (part.positions == IGNORED).all() and not part.unknown
-
-    _opened: Any = None
-
-    @classmethod
-    def _crowd(cls, folders: pytest.TempPathFactory) -> Any:
-        """Overlapping triangles of all classes on a rotated grid, opened once."""
-        if cls._opened is None:
-            rng = np.random.default_rng(5)
-            corners = rng.uniform((LEFT, TOP - 70), (LEFT + 110, TOP + 40), (15, 3, 2))
-            names = [DUBAI.classes[k % 5].name for k in range(15)]
-            names[4] = "lake"
-            path = folders.mktemp("crowd") / "l.gpkg"
-            write_polygons(path, list(map(Polygon, corners)), **{"class": names})
-            cls._opened = open_labels(scene_of(path, attribute="class"), ROTATED, DUBAI)
-        return cls._opened
 
     def test_later_features_win_and_nulls_are_ignored(self, tmp_path):
         shapes = [
@@ -362,7 +375,7 @@ class TestPolygons:
         assert found[0].tolist() == row
         assert notes(path, attribute="kind", unlabelled="building") == (
             "l.gpkg: the column 'kind' names the classes.",
-            "1 features of l.gpkg have no class and are ignored.",
+            "Features of l.gpkg without a class are ignored: 1.",
             "What lies outside the polygons of l.gpkg is 'building'.",
         )
         assert notes(path, attribute="kind")[-1] == (
@@ -409,6 +422,22 @@ class TestPolygons:
         found, unknown = read(tmp_path / name)
         assert (found[2:9, 2:9] == ROAD).all() and (found == ROAD).sum() == 49
         assert unknown == {}
+
+    def test_geoparquet(self, tmp_path):
+        shapes = [pixel_box(2, 2, 9, 9), Point(LEFT, TOP), None, pixel_box(9, 9, 11, 11)]
+        table = {"land_cover": ["Road", "x", "y", None], "class_id": [3, 1, 1, 1]}
+        pytest.importorskip("pyarrow")
+        frame = geopandas.GeoDataFrame(table, geometry=shapes, crs=UTM33).to_crs(WGS84)
+        path = tmp_path / "l.parquet"
+        frame.to_parquet(path)
+        assert notes(path)[0] == "l.parquet: the column 'class_id' names the classes."
+        found, unknown = read(path, attribute="land_cover")
+        assert (found[2:9, 2:9] == ROAD).all() and (found != IGNORED).sum() == 49
+        assert unknown == {}
+        frame.drop(columns="geometry").to_parquet(tmp_path / "table.parquet")
+        assert "cannot be read as GeoParquet" in refusal(tmp_path / "table.parquet")
+        (tmp_path / "x.parquet").write_bytes(b"PAR1")
+        assert "cannot be read as GeoParquet" in refusal(tmp_path / "x.parquet")
 
     def test_an_image_of_one_pixel(self, tmp_path):
         path = write_polygons(tmp_path / "l.gpkg", [pixel_box(0, 0, 4, 4)], id=[1])
