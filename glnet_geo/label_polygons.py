@@ -71,8 +71,6 @@ class PolygonLabels:
         self._outside = _position_outside(scene, values)
         outlines = _read(scene)
         column, self._texts = _classes(scene, outlines, values)
-        if outlines.rows is None:
-            raise ValueError("outlines without the rows of their polygons")
         self._rows = outlines.rows
         positions = [IGNORED if text is None else values.of_text(text) for text in self._texts]
         self._positions = np.array(positions, np.int16)

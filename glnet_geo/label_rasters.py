@@ -36,8 +36,8 @@ class RasterLabels:
 
     Raises:
         RasterError: The labels cannot be read, or not be aligned.
-        DatasetError: They differ in size where one of the two has no place on the ground, or they
-            do not overlap.
+        DatasetError: They differ in size where one of the two has no place on the ground, they do
+            not overlap, or their colours are not of 8 bits.
     """
 
     def __init__(
@@ -68,6 +68,11 @@ class RasterLabels:
                 )
                 source = stack.enter_context(onto_grid(scene.labels, dataset, image))
             self._reader = SceneReader(scene.labels, None, n_bands, _ADVICE, dataset=source)
+            if scene.palette and self._reader.dtype != np.uint8:
+                raise DatasetError(
+                    f"{scene.labels} has colours of the type {self._reader.dtype}. Convert it to "
+                    "8 bits first: gdal_translate -ot Byte"
+                )
             if self._reader.bands_are_guessed:
                 bands = ", ".join(map(str, self._reader.bands))
                 notes += (

@@ -43,13 +43,14 @@ class Outlines:
     Attributes:
         path: The file.
         polygons: N, with the file's CRS or None.
-        rows: N, int: the feature that each polygon is of, ascending; None where it is not asked.
+        rows: N: the feature of the file that each polygon is of, ascending; empty for polygons
+            that are of no file.
         columns: What the features' columns hold, by name: as long as there are features.
     """
 
     path: Path
     polygons: GeoSeries
-    rows: npt.NDArray[np.intp] | None = None
+    rows: npt.NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
     columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 

@@ -23,7 +23,7 @@ from glnet_geo.errors import DatasetError, FeaturesError, GlnetGeoError, RasterE
 from glnet_geo.grid import Grid, Window
 from glnet_geo.label_values import LabelValues
 from glnet_geo.labels import open_labels, positions_of
-from glnet_geo.legend import DEEPGLOBE, DUBAI, IGNORED, INRIA
+from glnet_geo.legend import DEEPGLOBE, DUBAI, IGNORED, INRIA, LandCover, Legend
 from glnet_geo.raster import quiet
 from tests.rasters import placed_tif, write_tif
 
@@ -296,6 +296,8 @@ class TestRasters:
         assert "true" in refusal(write_tif(tmp_path / "two.tif", ids[None, :, :60]), palette=True)
         wrong = write_tif(tmp_path / "one.tif", ids[:, :60])
         assert "labels_map turns 3 into 99" in refusal(wrong, labels_map={3: 99})
+        deep = write_tif(tmp_path / "deep.tif", np.ones((3, 40, 60), np.uint16))
+        assert "colours of the type uint16" in refusal(deep, palette=True)
         with pytest.raises(RasterError):
             read(far, Grid(40, 60, Affine.scale(2, -2), 'LOCAL_CS["site",UNIT["metre",1]]'))
 
@@ -582,3 +584,18 @@ def test_ignored_wins_over_the_class_of_the_same_id():
     values = LabelValues(DEEPGLOBE, {})
     assert values.of_text("0") == values.of_text("Unknown") == IGNORED
     assert values.of_text(" FOREST ") == values.of_text("4") == 4
+
+
+def test_a_class_whose_name_is_a_number_is_no_id():
+    classes = (LandCover(3, "77", (1, 2, 3)), LandCover(4, "b", (4, 5, 6)))
+    values = LabelValues(Legend("numbers", classes), {})
+    assert values.of_text("77") == 0
+    found = values.of_ids(np.array([[77, 3]], np.uint8), np.ones((1, 2), np.bool_))
+    assert found.positions.tolist() == [[IGNORED, 0]] and found.unknown == {"77": 1}
+
+
+def test_mapped_colours_are_not_thresholded_away():
+    values = LabelValues(DEEPGLOBE, {"#090909": 5})
+    rgb = np.array([[[9, 0, 1]], [[9, 0, 1]], [[9, 255, 1]]], np.uint8)
+    found = values.of_colors(rgb, np.ones((1, 3), np.bool_))
+    assert found.positions.tolist() == [[5, 5, IGNORED]] and found.unknown == {"#010101": 1}
