@@ -18,7 +18,10 @@ from glnet_geo.legend import IGNORED
 from glnet_geo.outlines import Outlines, column_names, read_outlines
 
 VECTOR_SUFFIXES = frozenset(
-    (".gpkg", ".shp", ".geojson", ".json", ".fgb", ".parquet", ".kml", ".gdb", ".sqlite")
+    (
+        *(".gpkg", ".shp", ".geojson", ".json", ".fgb", ".kml", ".gdb", ".sqlite"),
+        *(".parquet", ".geoparquet"),
+    )
 )
 _COLUMNS = (
     "class",
@@ -68,8 +71,6 @@ class PolygonLabels:
         self._outside = _position_outside(scene, values)
         outlines = _read(scene)
         column, self._texts = _classes(scene, outlines, values)
-        if outlines.rows is None:
-            raise ValueError("outlines without the rows of their polygons")
         self._rows = outlines.rows
         positions = [IGNORED if text is None else values.of_text(text) for text in self._texts]
         self._positions = np.array(positions, np.int16)
@@ -195,7 +196,7 @@ def _notes(
     name = scene.labels.name
     notes = [f"{name}: the column {column!r} names the classes."]
     if nulls:
-        notes.append(f"{nulls} features of {name} have no class and are ignored.")
+        notes.append(f"Features of {name} without a class are ignored: {nulls}.")
     if outside == IGNORED:
         notes.append(f"What lies outside the polygons of {name} is ignored.")
     else:

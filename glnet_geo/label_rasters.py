@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -35,8 +36,8 @@ class RasterLabels:
 
     Raises:
         RasterError: The labels cannot be read, or not be aligned.
-        DatasetError: They differ in size where one of the two has no place on the ground, or they
-            do not overlap.
+        DatasetError: They differ in size where one of the two has no place on the ground, they do
+            not overlap, or their colours are not of 8 bits.
     """
 
     def __init__(
@@ -46,8 +47,9 @@ class RasterLabels:
         values: LabelValues,
         area: AreaOfInterest | None = None,
     ) -> None:
-        self._values, self._area, self._extent = values, area, None
-        self._is_palette = scene.palette
+        self._scene, self._image = scene, image
+        self._values, self._area = values, area
+        self._aligned: Grid | None = None
         n_bands = 3 if scene.palette else 1
         with ExitStack() as stack:
             dataset = stack.enter_context(open_raster(scene.labels))
@@ -57,7 +59,8 @@ class RasterLabels:
                 notes += _unplaced_notes(scene, grid, image)
                 source = dataset
             else:
-                self._extent = _overlap(scene, grid, image)
+                _check_overlap(scene, grid, image)
+                self._aligned = grid
                 differences = ", ".join(grid_differences(image, grid))
                 notes += (
                     f"{scene.labels.name} has another grid than {scene.image.name} "
@@ -65,6 +68,17 @@ class RasterLabels:
                 )
                 source = stack.enter_context(onto_grid(scene.labels, dataset, image))
             self._reader = SceneReader(scene.labels, None, n_bands, _ADVICE, dataset=source)
+            if scene.palette and self._reader.dtype != np.uint8:
+                raise DatasetError(
+                    f"{scene.labels} has colours of the type {self._reader.dtype}. Convert it to "
+                    "8 bits first: gdal_translate -ot Byte"
+                )
+            if self._reader.bands_are_guessed:
+                bands = ", ".join(map(str, self._reader.bands))
+                notes += (
+                    f"{scene.labels.name} has {dataset.count} bands, of which these are read: "
+                    f"{bands}.",
+                )
             self._stack = stack.pop_all()
         self.notes: tuple[str, ...] = notes
 
@@ -74,14 +88,19 @@ class RasterLabels:
         valid = chip.valid
         if self._area is not None:
             valid = valid & self._area.mask(window)
-        if self._is_palette:
+        if self._scene.palette:
             return self._values.of_colors(chip.pixels, valid)
         return self._values.of_ids(chip.pixels[0], valid)
 
     def touches(self, window: Window) -> bool:
         """Whether anything in a window may not be ignored."""
-        areas = (self._area, self._extent)
-        return all(area is None or area.touches(window) for area in areas)
+        if self._area is not None and not self._area.touches(window):
+            return False
+        if self._aligned is None:
+            return True
+        # What is near to pixels of labels may be many pixels of the image away.
+        margin = Window(-1, -1, self._aligned.height + 2, self._aligned.width + 2)
+        return _may_cover(self._aligned, margin, self._image.crop(window), self._scene.image)
 
     def close(self) -> None:
         """Closes the file."""
@@ -93,8 +112,9 @@ def _is_pixel_for_pixel(scene: LabelledScene, grid: Grid, image: Grid) -> bool:
 
     Without a place on the ground that is so by their sizes alone.
     """
-    is_placed = grid.is_georeferenced and image.is_georeferenced
-    if is_placed and grid_differences(image, replace(grid, height=image.height, width=image.width)):
+    if all(map(_is_placed, (grid, image))) and grid_differences(
+        image, replace(grid, height=image.height, width=image.width)
+    ):
         return False
     if (grid.height, grid.width) != (image.height, image.width):
         raise DatasetError(
@@ -104,26 +124,28 @@ def _is_pixel_for_pixel(scene: LabelledScene, grid: Grid, image: Grid) -> bool:
     return True
 
 
-def _overlap(scene: LabelledScene, grid: Grid, image: Grid) -> AreaOfInterest | None:
-    """What the labels cover of the image; None where that cannot be told.
+def _is_placed(grid: Grid) -> bool:
+    return grid.is_georeferenced and bool(grid.transform.determinant)
 
-    Raises:
-        DatasetError: Nothing.
-    """
-    extent, overlaps = None, True
-    # Labels of half the globe reach beyond what a UTM zone is defined for.
-    try:
-        extent = extent_on(scene.labels, grid, image)
-        overlaps = extent.touches(image.window)
-    except FeaturesError:
-        with suppress(FeaturesError):
-            overlaps = extent_on(scene.image, image, grid).touches(grid.window)
-    if not overlaps:
+
+def _check_overlap(scene: LabelledScene, grid: Grid, image: Grid) -> None:
+    # Of the two the smaller one keeps its shape in the CRS of the other.
+    if not (
+        _may_cover(grid, grid.window, image, scene.image)
+        or _may_cover(image, image.window, grid, scene.labels)
+    ):
         raise DatasetError(
             f"{scene.labels} ({_extent(grid)}) does not overlap {scene.image} ({_extent(image)}). "
             "Check the CRS and the coordinates of both."
         )
-    return extent
+
+
+def _may_cover(grid: Grid, window: Window, other: Grid, path: Path) -> bool:
+    """Whether any of another grid, that of the file `path`, may lie in a window of a grid."""
+    try:
+        return extent_on(path, other, grid).touches(window)
+    except FeaturesError:  # half a globe reaches beyond what a UTM zone is defined for
+        return True
 
 
 def _extent(grid: Grid) -> str:
@@ -138,9 +160,9 @@ def _extent(grid: Grid) -> str:
 
 def _unplaced_notes(scene: LabelledScene, grid: Grid, image: Grid) -> tuple[str, ...]:
     """Says so where only one of the two has a place on the ground."""
-    if grid.is_georeferenced == image.is_georeferenced:
+    if _is_placed(grid) == _is_placed(image):
         return ()
-    bare = scene.labels if image.is_georeferenced else scene.image
+    bare = scene.labels if _is_placed(image) else scene.image
     return (f"{bare.name} has no place on the ground: labels are taken pixel for pixel.",)
 
 

@@ -47,8 +47,8 @@ class LabelValues:
     Attributes:
         legend: The classes.
         is_rounded: Whether colours are read as 0 below 128 and 255 from there on. So it is where
-            all colours of the legend consist of 0 and 255, as DeepGlobe's: it asks for that, since
-            some of its masks are not exact.
+            all colours of the legend (and the map) consist of 0 and 255, as DeepGlobe's: it asks
+            for that, since some of its masks are not exact.
 
     Raises:
         DatasetError: The map leads to an id that is neither a class nor ignored.
@@ -69,13 +69,14 @@ class LabelValues:
         by_number = {str(one): place for one, place in by_id.items()}
         self._by_text = self._by_name | by_number | mapped
         self._by_id = np.full(256, UNKNOWN, np.int16)
-        for value in range(256):
-            self._by_id[value] = self._by_text.get(str(value), UNKNOWN)
+        for value in range(256):  # a class may be named "77": no id of a raster is meant by that
+            self._by_id[value] = (by_number | mapped).get(str(value), UNKNOWN)
         # A colour means what the id of its class is mapped to.
         colors = {one.color: int(self._by_id[one.id]) for one in legend.classes}
         colors |= {text: mapped[text] for text in mapped if _COLOR.fullmatch(text)}
         self._colors = {int(color[1:], 16): place for color, place in colors.items()}
-        self.is_rounded = all(value in (0, 255) for one in legend.classes for value in one.rgb)
+        parts = [part for color in colors for part in bytes.fromhex(color[1:])]
+        self.is_rounded = all(part in (0, 255) for part in parts)
 
     def of_text(self, text: str) -> int:
         """The position of a class by its id or its name, in whatever case; or `UNKNOWN`."""
@@ -95,12 +96,12 @@ class LabelValues:
         # Neither NaN nor a fraction equals a whole number that the table has.
         is_id = (ids >= 0) & (ids <= 255) & (ids == np.floor(ids))
         positions = np.where(is_id, self._by_id[np.where(is_id, ids, 0).astype(np.uint8)], UNKNOWN)
-        return _window(positions, ids, valid, lambda value: f"{value:.6g}")
+        return _window(positions, ids, valid, _number)
 
-    def of_colors(self, rgb: npt.NDArray[Any], valid: Mask) -> LabelWindow:
-        """Positions of a window of colours, 3 x H x W; see `of_ids`."""
+    def of_colors(self, rgb: npt.NDArray[np.uint8], valid: Mask) -> LabelWindow:
+        """Positions of a window of colours, 3 x H x W, uint8; see `of_ids`."""
         if self.is_rounded:
-            rgb = np.where(rgb >= _HALF, 255, 0)
+            rgb = np.where(rgb >= _HALF, np.uint8(255), np.uint8(0))
         red, green, blue = rgb.astype(np.int32)
         packed = red << 16 | green << 8 | blue
         positions = np.full(packed.shape, UNKNOWN, np.int16)
@@ -118,6 +119,10 @@ def _window(
     found = {text(value): int(count) for value, count in zip(unknown, counts, strict=True)}
     known = np.where(valid & ~is_unknown, positions, IGNORED).astype(np.uint8)
     return LabelWindow(known, found)
+
+
+def _number(value: Any) -> str:
+    return str(int(value)) if value == np.rint(value) else f"{value:.6g}"
 
 
 def _key(value: int | str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import numpy.typing as npt
 import pyogrio
@@ -31,6 +32,7 @@ Geometries = npt.NDArray[Any]
 _log = logging.getLogger(__name__)
 
 _COLLECTIONS = (GeometryType.MULTIPOLYGON, GeometryType.GEOMETRYCOLLECTION)
+_ERRORS = (DataSourceError, DataLayerError, ProjError, shapely.errors.ShapelyError)
 _EXPORT = "Export the one that is the area to a file of its own."
 
 
@@ -41,13 +43,14 @@ class Outlines:
     Attributes:
         path: The file.
         polygons: N, with the file's CRS or None.
-        rows: N, int: the feature that each polygon is of, ascending; None where it is not asked.
+        rows: N: the feature of the file that each polygon is of, ascending; empty for polygons
+            that are of no file.
         columns: What the features' columns hold, by name: as long as there are features.
     """
 
     path: Path
     polygons: GeoSeries
-    rows: npt.NDArray[np.intp] | None = None
+    rows: npt.NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
     columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 
@@ -71,7 +74,7 @@ def read_outlines(
     """
     _check_file(path)
     with _failing_as_features_error(path):
-        names = {name: kind for name, kind in pyogrio.list_layers(path)}
+        names = _layers(path)
         if layer is not None and layer not in names:
             raise FeaturesError(f"{path} has no layer {layer!r}. It has {', '.join(names)}.")
         layers = {
@@ -122,8 +125,8 @@ def column_names(path: Path, layer: str | None = None) -> dict[str, tuple[str, .
     _check_file(path)
     with _failing_as_features_error(path):
         return {
-            name: tuple(map(str, pyogrio.read_info(path, layer=name)["fields"]))
-            for name, kind in pyogrio.list_layers(path)
+            name: _fields(path, name)
+            for name, kind in _layers(path).items()
             if layer in (None, name) and _may_hold_polygons(kind)
         }
 
@@ -141,11 +144,30 @@ def _may_hold_polygons(kind: str | None) -> bool:
     return kind is not None and "Point" not in kind and "Line" not in kind
 
 
+def _layers(path: Path) -> dict[str, str | None]:
+    """The geometry type that each layer declares, by name."""
+    if _is_parquet(path):
+        return {path.stem: "Unknown"}
+    return {str(name): kind for name, kind in pyogrio.list_layers(path)}
+
+
+def _fields(path: Path, layer: str) -> tuple[str, ...]:
+    if _is_parquet(path):
+        frame = _read_parquet(path)
+        return tuple(str(name) for name in frame.columns if name != frame.geometry.name)
+    return tuple(map(str, pyogrio.read_info(path, layer=layer)["fields"]))
+
+
 def _read_layer(path: Path, name: str, columns: Sequence[str]) -> Outlines:
-    fields = pyogrio.read_info(path, layer=name)["fields"] if columns else ()
-    wanted = [field for field in fields if field in columns]
-    meta, _, wkb, data = pyogrio.raw.read(path, layer=name, columns=wanted, force_2d=True)
-    geometries = shapely.from_wkb(wkb, on_invalid="fix")  # closes open rings
+    wanted = [field for field in _fields(path, name) if field in columns] if columns else []
+    if _is_parquet(path):
+        frame = _read_parquet(path)
+        crs, geometries = frame.crs, shapely.force_2d(frame.geometry.to_numpy())
+        values = {field: frame[field].to_numpy(object) for field in wanted}
+    else:
+        meta, _, wkb, data = pyogrio.raw.read(path, layer=name, columns=wanted, force_2d=True)
+        crs, geometries = meta["crs"], shapely.from_wkb(wkb, on_invalid="fix")  # closes open rings
+        values = dict(zip(map(str, meta["fields"]), data, strict=True))
     missing = shapely.is_missing(geometries).sum()
     if missing:
         _log.warning(
@@ -155,8 +177,22 @@ def _read_layer(path: Path, name: str, columns: Sequence[str]) -> Outlines:
             geometries.size,
         )
     polygons, rows = polygons_in(geometries)
-    values = dict(zip(map(str, meta["fields"]), data, strict=True))
-    return Outlines(path, GeoSeries(polygons, crs=meta["crs"]), rows, values)
+    return Outlines(path, GeoSeries(polygons, crs=crs), rows, values)
+
+
+def _is_parquet(path: Path) -> bool:
+    """Whether it is GeoParquet, which the GDAL of pyogrio's wheels does not read."""
+    return path.suffix.lower() in (".parquet", ".geoparquet")
+
+
+def _read_parquet(path: Path) -> geopandas.GeoDataFrame:
+    try:
+        return geopandas.read_parquet(path)
+    except ImportError as error:
+        advice = "pip install glnet-geo[parquet]"
+        raise FeaturesError(f"{path} needs another library: {advice}") from error
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's own are ValueErrors
+        raise FeaturesError(f"{path} cannot be read as GeoParquet: {reason_of(error)}.") from error
 
 
 @contextmanager
@@ -167,7 +203,7 @@ def _failing_as_features_error(path: Path) -> Iterator[None]:
             warnings.simplefilter("ignore", RuntimeWarning)
             warnings.simplefilter("ignore", UserWarning)
             yield
-    except (DataSourceError, DataLayerError, ProjError, shapely.errors.ShapelyError) as error:
+    except _ERRORS as error:
         # What follows is pyogrio's advice to those who call it.
         reason = reason_of(error).partition("; It might help")[0].rstrip(".")
         raise FeaturesError(f"{path} cannot be read as a vector file: {reason}.") from error
