@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
+from glnet_geo.errors import GlnetGeoError
 from glnet_geo.tiling import FrameExtent
-from glnet_geo.units import Area, Length
+from glnet_geo.units import Area, Length, parse_length
 
 PATH = click.Path(path_type=Path)
 
@@ -140,12 +141,10 @@ class LengthValue(click.ParamType[Length]):
         """Reads `1.5m`, `50cm` or `2px`."""
         if isinstance(value, Length):
             return value
-        match = re.fullmatch(_QUANTITY + "(m|cm|px)", str(value).strip())
-        if not match or float(match[1]) == 0:
-            self.fail(f"{value!r} is not a length such as 1.5m, 50cm or 2px.", param, ctx)
-        if match[2] == "px":
-            return Length(float(match[1]), "px")
-        return Length(float(match[1]) * (0.01 if match[2] == "cm" else 1), "m")
+        try:
+            return parse_length(str(value))
+        except GlnetGeoError as error:
+            self.fail(str(error), param, ctx)
 
 
 class NumberList(click.ParamType[tuple[float, ...]]):

@@ -12,10 +12,8 @@ import numpy.typing as npt
 from glnet_geo.grid import Window
 from glnet_geo.labelled_scene import OpenScene
 
-CELL = 256
-"""Side of a cell in pixels of the scene."""
-
-_CHUNK = 16  # cells that are read at a time, beside each other
+_STRIP = 256  # rows that are read at a time, about
+_CHUNK = 4096  # and columns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,12 +21,13 @@ class Census:
     """The pixels of each class, cell by cell.
 
     Attributes:
-        cells: K x R x C, pixels of each class; cell r, c begins at row r * `CELL` and column
-            c * `CELL`.
+        cell: Side of a cell in pixels of the scene.
+        cells: K x R x C, pixels of each class; a cell's number times `cell` is where it begins.
         unknown: Label values that no class has, with their pixels; of polygons with how often one
             was met.
     """
 
+    cell: int
     cells: npt.NDArray[np.int64]
     unknown: Mapping[str, int]
 
@@ -45,33 +44,40 @@ class Census:
         return total
 
 
-def take_census(scene: OpenScene, n_classes: int) -> Census:
+def take_census(scene: OpenScene, n_classes: int, cell: int = _STRIP) -> Census:
     """Counts the labels of a scene; where there surely are none nothing is read.
+
+    Args:
+        scene: The scene.
+        n_classes: Number of classes.
+        cell: Side of a cell in pixels.
 
     Raises:
         RasterError: The labels are damaged.
     """
     height, width = scene.grid.height, scene.grid.width
-    cells = np.zeros((n_classes, -(-height // CELL), -(-width // CELL)), np.int64)
+    cells = np.zeros((n_classes, -(-height // cell), -(-width // cell)), np.int64)
     unknown: Counter[str] = Counter()
-    for top in range(0, height, CELL):
-        for left in range(0, width, CELL * _CHUNK):
-            window = Window(top, left, min(CELL, height - top), min(CELL * _CHUNK, width - left))
+    strip, chunk = (max(most // cell, 1) * cell for most in (_STRIP, _CHUNK))
+    for top in range(0, height, strip):
+        for left in range(0, width, chunk):
+            window = Window(top, left, min(strip, height - top), min(chunk, width - left))
             if not scene.touches(window):
                 continue
             labels = scene.read_labels(window)
             unknown.update(labels.unknown)
-            first = left // CELL
-            counts = _count(labels.positions, n_classes)
-            cells[:, top // CELL, first : first + counts.shape[1]] = counts
-    return Census(cells, unknown)
+            counts = _count(labels.positions, n_classes, cell)
+            first, second = top // cell, left // cell
+            cells[:, first : first + counts.shape[1], second : second + counts.shape[2]] = counts
+    return Census(cell, cells, unknown)
 
 
-def _count(positions: npt.NDArray[np.uint8], n_classes: int) -> npt.NDArray[np.int64]:
-    """Pixels of each class in each of the cells beside each other, K x C."""
-    column = np.arange(positions.shape[1]) // CELL
-    count = int(column[-1]) + 1
+def _count(positions: npt.NDArray[np.uint8], n_classes: int, cell: int) -> npt.NDArray[np.int64]:
+    """Pixels of each class in each cell, K x R x C."""
+    rows, columns = (np.arange(length) // cell for length in positions.shape)
+    shape = int(rows[-1]) + 1, int(columns[-1]) + 1
+    place = rows[:, None] * shape[1] + columns
     # What is no class falls into a last bin of its own.
-    bins = np.minimum(positions, n_classes).astype(np.int64) * count + column
-    totals = np.bincount(bins.ravel(), minlength=(n_classes + 1) * count)
-    return totals.reshape(-1, count)[:n_classes]
+    bins = np.minimum(positions, n_classes).astype(np.int64) * (shape[0] * shape[1]) + place
+    totals = np.bincount(bins.ravel(), minlength=(n_classes + 1) * shape[0] * shape[1])
+    return totals.reshape(-1, *shape)[:n_classes]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from glnet_geo.deepglobe import deepglobe_pairs
 from glnet_geo.errors import DatasetError, GlnetGeoError
-from glnet_geo.legend import Legend, find_legend
+from glnet_geo.legend import DEEPGLOBE, Legend, find_legend
 from glnet_geo.model_options import resolve_options
+from glnet_geo.splits import SPLITS, BlockRegion, Blocks
+from glnet_geo.units import parse_length
 
-SPLITS = ("train", "val", "test")
+_KEYS = {"name", "legend", "scenes", "model", "blocks", "deepglobe"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class LabelledScene:
         layer: Layer of a vector file; None for the only one with polygons.
         unlabelled: What lies outside every polygon of a vector file: "ignore", or a class's name.
         aoi: Vector file; what lies outside its polygons is ignored.
+        blocks: What of it the split may use; None for all.
     """
 
     image: Path
@@ -44,7 +48,10 @@ class LabelledScene:
     layer: str | None = None
     unlabelled: str = "ignore"
     aoi: Path | None = None
-    blocks: Any = None
+    blocks: BlockRegion | None = None
+
+
+_SCENE_KEYS = {one.name for one in fields(LabelledScene)} - {"blocks"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,8 @@ class Dataset:
     @property
     def files(self) -> tuple[Path, ...]:
         """What a run reads."""
-        return tuple(path for scene in self.scenes for path in (scene.image, scene.labels))
+        paths = [(scene.image, scene.labels, scene.aoi) for scene in self.scenes]
+        return tuple(path for of_scene in paths for path in of_scene if path is not None)
 
     def split(self, name: str) -> tuple[LabelledScene, ...]:
         """The scenes of one split."""
@@ -89,22 +97,62 @@ def load_dataset(path: Path, data: Path | None = None) -> Dataset:
         raise DatasetError(f"{path} does not exist.") from None
     except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f"{path} cannot be read as TOML: {error}.") from None
-    folder = data or path.parent
     try:
-        _refuse_unknown(table, {"name", "legend", "scenes", "model"}, "the dataset file")
-        name = _take(table, "name", str, "the dataset file")
-        legend = _legend(table.get("legend"), path.parent)
-        entries = _take(table, "scenes", list, "the dataset file")
-        scenes = tuple(_scene(entry, folder) for entry in entries)
-        model = table.get("model", {})
-        if not isinstance(model, dict):
-            raise DatasetError("[model] is not a table.")
-        resolve_options(model)
+        return _dataset(table, data or path.parent, path.parent)
     except GlnetGeoError as error:
         raise DatasetError(f"{path}: {error}") from None
+
+
+def _dataset(table: Mapping[str, Any], data: Path, here: Path) -> Dataset:
+    _refuse_unknown(table, _KEYS, "the dataset file")
+    model = _table(table, "model")
+    resolve_options(model)
+    if "deepglobe" in table:
+        scenes = _deepglobe(table, data, here)
+        name = str(table.get("name", DEEPGLOBE.name))
+        return Dataset(name, _legend(table.get("legend", DEEPGLOBE.name), here), scenes, model)
+    name = _take(table, "name", str, "the dataset file")
+    legend = _legend(table.get("legend"), here)
+    entries = _take(table, "scenes", list, "the dataset file")
+    blocks = _blocks(_table(table, "blocks")) if "blocks" in table else None
+    scenes = tuple(scene for entry in entries for scene in _scenes(entry, data, legend, blocks))
+    if blocks is not None and not any(scene.blocks for scene in scenes):
+        raise DatasetError('[blocks] is of no use: no scene has split = "blocks".')
     if not any(scene.split == "train" for scene in scenes):
-        raise DatasetError(f'{path}: no scene has split = "train".')
+        raise DatasetError('no scene has split = "train".')
     return Dataset(name, legend, scenes, model)
+
+
+def _deepglobe(table: Mapping[str, Any], data: Path, here: Path) -> tuple[LabelledScene, ...]:
+    """The scenes of DeepGlobe's own folder."""
+    surplus = sorted({"scenes", "blocks"} & set(table))
+    if surplus:
+        raise DatasetError(f"{surplus[0]} has no place beside deepglobe, which says all scenes.")
+    entry = table["deepglobe"]
+    entry = {"folder": entry} if isinstance(entry, str) else _table(table, "deepglobe")
+    _refuse_unknown(entry, {"folder", *SPLITS}, "deepglobe")
+    folder = data / _take(entry, "folder", str, "deepglobe")
+    lists = {
+        split: here / _take(entry, split, str, "deepglobe") for split in SPLITS if split in entry
+    }
+    return tuple(
+        LabelledScene(image, mask, split, palette=True)
+        for image, mask, split in deepglobe_pairs(folder, lists)
+    )
+
+
+def _blocks(table: Mapping[str, Any]) -> Blocks:
+    _refuse_unknown(table, {one.name for one in fields(Blocks)}, "[blocks]")
+    values = dict(table)
+    values["size"] = parse_length(_take(values, "size", str, "[blocks]"))
+    if "buffer" in values:
+        values["buffer"] = parse_length(_take(values, "buffer", str, "[blocks]"))
+    for name in ("val", "test"):
+        if name in values and type(values[name]) not in (int, float):
+            raise DatasetError(f"{name} of [blocks] is not a number.")
+    if type(values.get("seed", 0)) is not int:
+        raise DatasetError("seed of [blocks] is not a whole number.")
+    return Blocks(**values)
 
 
 def _legend(entry: Any, folder: Path) -> Legend:
@@ -115,30 +163,74 @@ def _legend(entry: Any, folder: Path) -> Legend:
     raise DatasetError("legend is neither a name, a JSON file nor a table.")
 
 
-def _scene(entry: Any, folder: Path) -> LabelledScene:
+def _scenes(
+    entry: Any, folder: Path, legend: Legend, blocks: Blocks | None
+) -> Iterator[LabelledScene]:
+    """A scene; or one for each split that has blocks in it."""
     if not isinstance(entry, dict):
         raise DatasetError("scenes is not a list of tables ([[scenes]]).")
     where = f"scene {entry.get('image', '?')}"
-    _refuse_unknown(entry, {f.name for f in fields(LabelledScene)}, where)
+    _refuse_unknown(entry, _SCENE_KEYS, where)
     split = _take(entry, "split", str, where)
-    if split not in SPLITS:
-        raise DatasetError(f"{where} has split {split!r}; it is one of {', '.join(SPLITS)}.")
-    bands = entry.get("bands")
+    if split not in (*SPLITS, "blocks"):
+        known = ", ".join((*SPLITS, "blocks"))
+        raise DatasetError(f"{where} has split {split!r}; it is one of {known}.")
+    scene = _scene(entry, folder, legend, where)
+    if split != "blocks":
+        yield scene
+        return
+    if blocks is None:
+        raise DatasetError(f'{where} has split "blocks". Say how large they are: [blocks].')
+    for used in blocks.used:
+        yield replace(scene, split=used, blocks=BlockRegion(blocks, used))
+
+
+def _scene(entry: dict[str, Any], folder: Path, legend: Legend, where: str) -> LabelledScene:
+    bands, gsd, aoi = (entry.get(name) for name in ("bands", "gsd", "aoi"))
     if bands is not None and not _whole_numbers(bands):
         raise DatasetError(f"bands of {where} is not a list of whole numbers.")
-    labels_map = entry.get("labels_map", {})
-    if not isinstance(labels_map, dict) or not _ids(labels_map.values()):
-        raise DatasetError(f"labels_map of {where} is not a table of 0-255 = 0-255.")
-    if not all(key.isdecimal() and int(key) <= 255 for key in labels_map):
-        raise DatasetError(f"labels_map of {where} has a key outside 0-255.")
+    if gsd is not None and not (type(gsd) in (int, float) and gsd > 0):
+        raise DatasetError(f"gsd of {where} is not a positive number of metres.")
+    palette = entry.get("palette", False)
+    if not isinstance(palette, bool):
+        raise DatasetError(f"palette of {where} is neither true nor false.")
+    for name in ("attribute", "layer", "unlabelled", "aoi"):
+        if name in entry and not (isinstance(entry[name], str) and entry[name]):
+            raise DatasetError(f"{name} of {where} is not a text.")
+    unlabelled = entry.get("unlabelled", "ignore")
+    names = [one.name for one in legend.classes]
+    if unlabelled.casefold() not in {"ignore", *(name.casefold() for name in names)}:
+        raise DatasetError(
+            f"unlabelled of {where} is {unlabelled!r}; it is ignore, or one of {', '.join(names)}."
+        )
     return LabelledScene(
         folder / _take(entry, "image", str, where),
         folder / _take(entry, "labels", str, where),
-        split,
-        bool(entry.get("palette", False)),
+        entry["split"],
+        palette,
         None if bands is None else tuple(bands),
-        {int(key): value for key, value in labels_map.items()},
+        _labels_map(entry.get("labels_map", {}), where),
+        gsd,
+        entry.get("attribute"),
+        entry.get("layer"),
+        unlabelled,
+        None if aoi is None else folder / aoi,
     )
+
+
+def _labels_map(table: Any, where: str) -> dict[int | str, int]:
+    if not isinstance(table, dict) or not _ids(table.values()):
+        raise DatasetError(f"labels_map of {where} is not a table of values = 0-255.")
+    if any(key.isdecimal() and int(key) > 255 for key in table):
+        raise DatasetError(f"labels_map of {where} has a key outside 0-255.")
+    return {int(key) if key.isdecimal() else key: value for key, value in table.items()}
+
+
+def _table(table: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = table.get(key, {})
+    if not isinstance(value, dict):
+        raise DatasetError(f"{key} is not a table.")
+    return value
 
 
 def _refuse_unknown(table: Mapping[str, Any], known: set[str], where: str) -> None:

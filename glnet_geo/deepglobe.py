@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -86,7 +87,9 @@ def _splits(
         missing = [name for name in names if name not in found]
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            raise DatasetError(f"{path} names {missing[0]}{more}, without image or mask in {folder}.")
+            raise DatasetError(
+                f"{path} names {missing[0]}{more}, without image or mask in {folder}."
+            )
         yield from ((name, split) for name in names)
 
 
@@ -105,12 +108,14 @@ def _names_in(path: Path) -> list[str]:
         raise DatasetError(f"{path} cannot be read as a list of names: {error}.") from None
     entries = (line.partition("#")[0].strip() for line in lines)
     names = (Path(entry.replace("\\", "/")).name for entry in entries if entry)
-    return list(dict.fromkeys(name.partition("_sat")[0].partition(".")[0] for name in names))
+    return list(dict.fromkeys(re.split(r"_sat|_mask|\.", name)[0] for name in names))
 
 
 def _split_by_hash(name: str) -> str:
     """Always the same split for a number, in the paper's proportions."""
-    place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64 * sum(_PAPER.values())
+    place = (
+        int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64 * sum(_PAPER.values())
+    )
     for split, count in _PAPER.items():
         place -= count
         if place < 0:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from glnet_geo.census import CELL, Census, take_census
+from glnet_geo.census import Census, take_census
 from glnet_geo.errors import DatasetError
 from glnet_geo.grid import Grid, Window
 from glnet_geo.labelled_scene import OpenScene, Sample, ScenePool
 
+_CELLS = 8  # of a census that a frame is wide, at least
+_LARGEST_CELL = 256  # pixels
 _MOST_ENLARGED = 2.0  # times that a scene is enlarged to fill a frame without a warning
 _log = logging.getLogger(__name__)
 
@@ -160,7 +162,9 @@ class _Place:
             )
         for note in scene.notes:
             _log.info("%s", note)
-        census = take_census(scene, n_classes)
+        # A frame holds the whole of a cell, however it is scaled, and so what is in it.
+        cell = int(min(max(extent / _CELLS, 1), _LARGEST_CELL))
+        census = take_census(scene, n_classes, cell)
         return cls(scene.grid, extent, census, bool(census.labelled.all()))
 
     def draw(self, rng: np.random.Generator, scale: float, position: int | None) -> Window:
@@ -180,20 +184,20 @@ class _Place:
         counts = self.census.labelled if position is None else self.census.cells[position]
         cell = int(rng.choice(counts.size, p=counts.ravel() / counts.sum()))
         row, column = divmod(cell, counts.shape[1])
-        top = _start(rng, row, side, self.grid.height)
-        return Window(top, _start(rng, column, side, self.grid.width), side, side)
+        top = _start(rng, row * self.census.cell, self.census.cell, side, self.grid.height)
+        left = _start(rng, column * self.census.cell, self.census.cell, side, self.grid.width)
+        return Window(top, left, side, side)
 
 
-def _start(rng: np.random.Generator, cell: int, side: int, length: int) -> int:
-    """Where a window of some side begins, along an axis, so that it holds a cell.
+def _start(rng: np.random.Generator, first: int, cell: int, side: int, length: int) -> int:
+    """Where a window begins, along an axis, so that it holds a cell.
 
     Args:
         rng: Where chance comes from.
-        cell: Number of the cell.
-        side: Of the window; where it is smaller than the cell it lies in it.
+        first: Where the cell begins.
+        cell: Its side.
+        side: Of the window, no smaller than the cell's.
         length: Of the scene.
     """
-    first, last = cell * CELL, min((cell + 1) * CELL, length) - side
-    low, high = sorted((first, last))
-    low, high = (min(max(one, 0), length - side) for one in (low, high))
-    return int(rng.integers(low, high + 1))
+    end = min(first + cell, length)
+    return int(rng.integers(max(end - side, 0), min(first, length - side) + 1))

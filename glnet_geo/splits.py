@@ -1,4 +1,4 @@
-"""Splits of scenes by blocks on the ground, so that what is trained on and what is scored lie apart.
+"""Splits of scenes by blocks on the ground: what is trained on and what is scored lie apart.
 
 Pixels near each other look alike: labels drawn at random for scoring would score what has been
 learned by heart (Roberts et al. 2017, doi 10.1111/ecog.02881).
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from glnet_geo.grid import Grid, Window
 from glnet_geo.units import Length
 
 Mask = npt.NDArray[np.bool_]
-Numbers = npt.NDArray[np.int64]
+Numbers = npt.NDArray[Any]
 
 SPLITS = ("train", "val", "test")
 _DEGREE_M = 111_320.0  # metres of a degree of latitude; blocks are squares in degrees
@@ -57,7 +58,9 @@ class Blocks:
             if self.buffer.value >= self.size.value / 2:
                 raise DatasetError("buffer of [blocks] is less than half of size.")
         if min(self.val, self.test) < 0 or not 0 < self.val + self.test < 1:
-            raise DatasetError("val and test of [blocks] are shares that add up to between 0 and 1.")
+            raise DatasetError(
+                "val and test of [blocks] are shares that add up to between 0 and 1."
+            )
         for split in ("val", "test"):
             share = getattr(self, split)
             if share and not self._count(share):
@@ -112,8 +115,7 @@ class BlockRegion:
             DatasetError: Blocks are in metres, and the grid has no CRS.
         """
         x, y = self._places(grid, window)
-        near = self._splits(x, y)
-        mine = near == SPLITS.index(self.split)
+        mine: Mask = self._splits(x, y) == SPLITS.index(self.split)
         if self.split != "train" or self.blocks.buffer is None:
             return mine
         reach = self.blocks.buffer.value / self.blocks.size.value
@@ -129,22 +131,24 @@ class BlockRegion:
         """Whether the split may use any pixel of a window."""
         return bool(self.mask(grid, window).any())
 
-    def _splits(self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.int8]:
-        return self.blocks.splits(np.floor(y).astype(np.int64), np.floor(x).astype(np.int64))
+    def _splits(self, x: Numbers, y: Numbers) -> npt.NDArray[np.int8]:
+        """The split at places in blocks, as a position in `SPLITS`; x and y are broadcast."""
+        rows, columns = np.floor(y).astype(np.int64), np.floor(x).astype(np.int64)
+        top, left = rows.min(), columns.min()
+        # A window has millions of pixels, but few blocks.
+        some = np.meshgrid(
+            np.arange(top, rows.max() + 1), np.arange(left, columns.max() + 1), indexing="ij"
+        )
+        found: npt.NDArray[np.int8] = self.blocks.splits(*some)[rows - top, columns - left]
+        return found
 
-    def _places(
-        self, grid: Grid, window: Window
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """x and y of the pixels' centres, in blocks, H x W each."""
+    def _places(self, grid: Grid, window: Window) -> tuple[Numbers, Numbers]:
+        """X and y of the pixels' centres, in blocks: H x W, or 1 x W and H x 1 of upright grids."""
         columns = np.arange(window.left, window.right)[None, :] + 0.5
         rows = np.arange(window.top, window.bottom)[:, None] + 0.5
         size = self.blocks.size
         if size.unit == "px":
-            shape = (window.height, window.width)
-            return (
-                np.broadcast_to(columns / size.value, shape),
-                np.broadcast_to(rows / size.value, shape),
-            )
+            return columns / size.value, rows / size.value
         if grid.crs is None:
             raise DatasetError(
                 "size of [blocks] is in metres, but a scene has no CRS. Give it in pixels, such as "
@@ -153,8 +157,8 @@ class BlockRegion:
         place, side = grid.transform, size.value
         if grid.crs.startswith("GEOG"):
             side /= _DEGREE_M
-        x = place.a * columns + place.b * rows + place.c
-        y = place.d * columns + place.e * rows + place.f
+        x = place.a * columns + place.c + (place.b * rows if place.b else 0)
+        y = place.e * rows + place.f + (place.d * columns if place.d else 0)
         return x / side, y / side
 
 

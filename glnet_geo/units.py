@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +80,20 @@ class Length:
 
     def __str__(self) -> str:
         return f"{self.value:.12g} {self.unit}"
+
+
+def parse_length(text: str) -> Length:
+    """Reads `1.5m`, `50cm` or `2px`.
+
+    Raises:
+        GlnetGeoError: It is no length above 0, or has no unit.
+    """
+    match = re.fullmatch(r"(\d+\.?\d*|\.\d+) *(m|cm|px)", text.strip())
+    if not match or float(match[1]) == 0:
+        raise GlnetGeoError(f"{text!r} is not a length such as 1.5m, 50cm or 2px.")
+    if match[2] == "px":
+        return Length(float(match[1]), "px")
+    return Length(float(match[1]) * (0.01 if match[2] == "cm" else 1), "m")
 
 
 def _check_value(value: float, what: str) -> None:

@@ -3,14 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from glnet_geo.datasets import REFERENCE_OPTIONS, ModelOptions, load_dataset
+from glnet_geo.datasets import load_dataset
 from glnet_geo.errors import DatasetError, GlnetGeoError
 from glnet_geo.grid import Window
+from glnet_geo.labelled_scene import OpenScene
 from glnet_geo.legend import DUBAI, IGNORED
-from glnet_geo.sampling import Augmentation, FrameSampler, OpenScene
+from glnet_geo.model_options import PAPER_OPTIONS, ModelOptions, resolve_options
+from glnet_geo.splits import BlockRegion
 from tests.rasters import noise, placed_tif
 
-STILL = Augmentation(scale=1, brightness=0, contrast=1)
 SCENE = 'image = "a.tif"\nlabels = "l.tif"\nsplit = "train"'
 
 
@@ -37,13 +38,14 @@ def test_dataset_file(tmp_path):
     assert only.image == tmp_path / "a.tif" and only.bands == (4, 3, 2)
     assert only.labels_map == {255: 1} and dataset.split("val") == ()
     assert dataset.legend.ids.tolist() == [1, 7]
-    assert dataset.options == ModelOptions(frame=1024, gsd=0.3)
+    assert resolve_options(dataset.model) == ModelOptions(frame=1024, gsd=0.3)
     assert load_dataset(path, tmp_path / "other").scenes[0].image == tmp_path / "other/a.tif"
 
 
 def test_reference_preset(tmp_path):
     text = minimal(model='[model]\npreset = "reference"')
-    assert load_dataset(dataset_file(tmp_path, text)).options == REFERENCE_OPTIONS
+    dataset = load_dataset(dataset_file(tmp_path, text))
+    assert resolve_options(dataset.model) == PAPER_OPTIONS
 
 
 @pytest.mark.parametrize(
@@ -158,27 +160,42 @@ def test_labels_that_do_not_fit_are_named(tmp_path, labels, extra, message):
     assert "l.tif" in str(caught.value)
 
 
-def test_samples_vary_and_repeat(tmp_path):
-    with open_scene(tmp_path, noise(150, 200), label_ids(150, 200)) as scene:
-        sampler = FrameSampler([scene], 100, Augmentation())
-        first, again, other = (sampler.draw(np.random.default_rng(seed), 100) for seed in (0, 0, 1))
-    assert first.pixels.shape == (3, 100, 100) and first.target.shape == (100, 100)
-    np.testing.assert_array_equal(first.pixels, again.pixels)
-    assert (first.pixels != other.pixels).any()
+def test_scenes_keys_are_all_read(tmp_path):
+    scene = SCENE.replace("l.tif", "l.gpkg") + (
+        '\nattribute = "use"\nlayer = "plan"\nunlabelled = "Water"\naoi = "border.gpkg"\ngsd = 0.3'
+        "\nlabels_map = { roof = 1, 9 = 0 }"
+    )
+    dataset = load_dataset(dataset_file(tmp_path, minimal(scene)))
+    (only,) = dataset.scenes
+    assert (only.attribute, only.layer, only.unlabelled, only.gsd) == ("use", "plan", "Water", 0.3)
+    assert only.labels_map == {"roof": 1, 9: 0} and not only.palette
+    assert dataset.files == tuple(tmp_path / name for name in ("a.tif", "l.gpkg", "border.gpkg"))
 
 
-def test_flips_and_turns_move_pixels_and_labels_alike(tmp_path):
-    image = np.repeat(label_ids(100, 100) * 10, 3, 0)
-    with open_scene(tmp_path, image, image[:1] // 10) as scene:
-        sampler = FrameSampler([scene], 100, STILL)
-        for seed in range(12):
-            sample = sampler.draw(np.random.default_rng(seed), 100)
-            np.testing.assert_array_equal(sample.pixels[0] // 10 - 1, sample.target)
+def test_blocks_make_a_scene_for_each_split(tmp_path):
+    scene = SCENE.replace('"train"', '"blocks"')
+    blocks = '[blocks]\nsize = "100m"\nbuffer = "10m"\nval = 0.2\n'
+    dataset = load_dataset(dataset_file(tmp_path, minimal(scene) + blocks))
+    assert [one.split for one in dataset.scenes] == ["train", "val"]
+    (train,) = dataset.split("train")
+    assert isinstance(train.blocks, BlockRegion) and train.blocks.split == "train"
+    assert str(train.blocks.blocks.buffer) == "10 m"
 
 
-def test_scene_smaller_than_half_a_frame_is_refused(tmp_path):
-    with (
-        open_scene(tmp_path, noise(90, 300), label_ids(90, 300)) as scene,
-        pytest.raises(DatasetError, match="less than half"),
-    ):
-        FrameSampler([scene], 200, STILL)
+@pytest.mark.parametrize(
+    ("scene", "blocks", "message"),
+    [
+        (SCENE, '[blocks]\nsize = "9m"', "of no use"),
+        (SCENE.replace("train", "blocks"), "", r"\[blocks\]"),
+        (SCENE.replace("train", "blocks"), "[blocks]", "needs 'size'"),
+        (SCENE.replace("train", "blocks"), '[blocks]\nsize = "9"', "not a length"),
+        (SCENE.replace("train", "blocks"), '[blocks]\nsize = "9m"\nval = "a"', "not a number"),
+        (SCENE + "\ngsd = -1", "", "gsd of scene"),
+        (SCENE + '\npalette = "yes"', "", "neither true nor false"),
+        (SCENE + '\nunlabelled = "sea"', "", "one of building, land"),
+        (SCENE + "\nlayer = 3", "", "layer of scene"),
+    ],
+)
+def test_entries_that_make_no_sense_are_named(tmp_path, scene, blocks, message):
+    with pytest.raises(DatasetError, match=message):
+        load_dataset(dataset_file(tmp_path, minimal(scene) + blocks))
