@@ -9,7 +9,7 @@ help:
 	@echo "make test       lint, types and tests, as CI runs them"
 	@echo "make test-slow  the long forms of the tests"
 	@echo "make bench      speed of the networks and of predict, a quarter of an hour"
-	@echo "make bench-all  that, and memory, polygons and batches, two hours"
+	@echo "make bench-all  that, and memory, polygons, batches and training, two hours and a half"
 
 demo: $(VENV)/installed
 	$(BIN)/glnet-geo demo -o demo --overwrite
@@ -36,6 +36,7 @@ bench-all: bench
 	$(BIN)/python benchmarks/vectorizing.py
 	$(BIN)/python benchmarks/listing.py
 	$(BIN)/python benchmarks/batching.py
+	$(BIN)/python benchmarks/training.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -40,6 +40,7 @@ legend = {{ name = "town", classes = [{classes}] }}
 [[scenes]]
 image = "scene.tif"
 labels = "polygons.gpkg"
+attribute = "use"
 split = "train"
 """
 
@@ -83,7 +84,7 @@ def make_data(source: Path, folder: Path, seed: int) -> int:
     write(folder / "truth.tif", np.where(inside, 0, mask)[None].astype(np.uint8))
     a, b, c, d, e, f = PLACE["transform"][:6]
     placed = [shapely.affinity.affine_transform(p, (a, b, d, e, c, f)) for _, p in drawn]
-    table = {"class": [NAMES[class_id] for class_id, _ in drawn]}
+    table = {"use": [NAMES[class_id] for class_id, _ in drawn]}
     frame = geopandas.GeoDataFrame(table, geometry=placed, crs=PLACE["crs"])
     frame.to_crs("EPSG:4326").to_file(folder / "polygons.gpkg")
     classes = ", ".join(

@@ -11,7 +11,7 @@ The layers, from the bottom up; a module imports from its own floor downwards on
     vectorizing                                      a class raster to polygons
     stratified_sampling, labelled_sample             a class raster to points, and areas from them
     evaluation                                       class rasters against references
-    training                                         a model from scenes
+    labels, sampling, training, validation           a model from labelled scenes
     batch_*, engines, batching                       many scenes to both, on one machine or many
     fitting, demonstration                           whole jobs of several of these
     cli                                              Click and nothing else
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from glnet_geo.errors import GlnetGeoError
     from glnet_geo.evaluation import evaluate
     from glnet_geo.evaluation_result import Evaluation
-    from glnet_geo.fitting import fit
+    from glnet_geo.fitting import Training, fit
     from glnet_geo.importing import import_checkpoints
     from glnet_geo.labelled_sample import assess_areas
     from glnet_geo.legend import LandCover, Legend
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from glnet_geo.sample_size import SampleSize
     from glnet_geo.stratified_sampling import SampleSummary, draw_sample
     from glnet_geo.tiling import FrameExtent
+    from glnet_geo.training_options import TrainingOptions
     from glnet_geo.units import Area, Length
     from glnet_geo.validity import Validity
     from glnet_geo.vector_summary import VectorSummary
@@ -71,6 +72,8 @@ _HOMES = {
     "SampleSize": "sample_size",
     "SampleSummary": "stratified_sampling",
     "Stratum": "sample_design",
+    "Training": "fitting",
+    "TrainingOptions": "training_options",
     "Validity": "validity",
     "VectorSummary": "vector_summary",
     "assess_areas": "labelled_sample",
@@ -107,6 +110,8 @@ __all__ = [
     "SampleSize",
     "SampleSummary",
     "Stratum",
+    "Training",
+    "TrainingOptions",
     "Validity",
     "VectorSummary",
     "assess_areas",
