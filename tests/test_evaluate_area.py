@@ -34,7 +34,9 @@ def test_areas_of_a_labelled_sample(cli, labelled, tmp_path):
     assert "adjusted" in result.out and "water" in result.out
     found = cli("evaluate", *labelled, "--area", "--json")
     assert json.loads(found.out) == json.loads((tmp_path / "areas.json").read_text())
-    areas = {one["name"]: one["adjusted_area_m2"]["value"] for one in json.loads(found.out)["classes"]}
+    areas = {
+        one["name"]: one["adjusted_area_m2"]["value"] for one in json.loads(found.out)["classes"]
+    }
     assert areas["water"] == pytest.approx(50 * 200) and areas["land"] == pytest.approx(150 * 200)
     result = cli("evaluate", *labelled, "--area", "-o", tmp_path / "areas.json")
     assert result.code == 1 and "--overwrite" in result.error
