@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from glnet_geo.datasets import REFERENCE_OPTIONS, ModelOptions, load_dataset
+from glnet_geo.datasets import load_dataset
 from glnet_geo.errors import DatasetError, GlnetGeoError
 from glnet_geo.grid import Window
 from glnet_geo.legend import DUBAI, IGNORED
+from glnet_geo.model_options import PAPER_OPTIONS, ModelOptions, resolve_options
 from glnet_geo.sampling import Augmentation, FrameSampler, OpenScene
 from tests.rasters import noise, placed_tif
 
@@ -37,13 +38,13 @@ def test_dataset_file(tmp_path):
     assert only.image == tmp_path / "a.tif" and only.bands == (4, 3, 2)
     assert only.labels_map == {255: 1} and dataset.split("val") == ()
     assert dataset.legend.ids.tolist() == [1, 7]
-    assert dataset.options == ModelOptions(frame=1024, gsd=0.3)
+    assert resolve_options(dataset.model) == ModelOptions(frame=1024, gsd=0.3)
     assert load_dataset(path, tmp_path / "other").scenes[0].image == tmp_path / "other/a.tif"
 
 
 def test_reference_preset(tmp_path):
     text = minimal(model='[model]\npreset = "reference"')
-    assert load_dataset(dataset_file(tmp_path, text)).options == REFERENCE_OPTIONS
+    assert resolve_options(load_dataset(dataset_file(tmp_path, text)).model) == PAPER_OPTIONS
 
 
 @pytest.mark.parametrize(
