@@ -135,7 +135,7 @@ def _dataset(table: Mapping[str, Any], beside: Path, folder: Path) -> Dataset:
         entries = _take(table, "scenes", list, _FILE)
         scenes = tuple(_scene(entry, folder, legend) for entry in entries)
     plan = BlockPlan.from_dict(table["blocks"]) if "blocks" in table else None
-    scenes = _in_blocks(scenes, plan)
+    scenes = _in_blocks(scenes, plan, folder)
     model = table.get("model", {})
     if not isinstance(model, dict):
         raise DatasetError("[model] is not a table.")
@@ -157,7 +157,7 @@ def _deepglobe(entry: Any, beside: Path, folder: Path) -> tuple[LabelledScene, .
     if not isinstance(entry, dict):
         raise DatasetError("deepglobe is neither a folder nor a table with one.")
     _refuse_unknown(entry, {"folder", *SPLITS}, "deepglobe")
-    lists = {}
+    lists: dict[str, Path] = {}
     for split in set(SPLITS) & set(entry):
         name = _text(entry, split, "deepglobe")
         # A recipe carries its lists, while an archive of images may carry its own.
@@ -169,7 +169,7 @@ def _deepglobe(entry: Any, beside: Path, folder: Path) -> tuple[LabelledScene, .
 
 
 def _in_blocks(
-    scenes: tuple[LabelledScene, ...], plan: BlockPlan | None
+    scenes: tuple[LabelledScene, ...], plan: BlockPlan | None, folder: Path
 ) -> tuple[LabelledScene, ...]:
     """Scenes with those that `[blocks]` divides once for each split."""
     divided = [scene for scene in scenes if scene.split == _BLOCKS]
@@ -185,7 +185,10 @@ def _in_blocks(
     parts: list[LabelledScene] = []
     for scene in scenes:
         if scene.split == _BLOCKS:
-            regions = plan.regions(scene.image.name)
+            image = scene.image
+            # Without the folder, which differs between machines.
+            name = image.relative_to(folder) if image.is_relative_to(folder) else image
+            regions = plan.regions(name.as_posix())
             parts += [replace(scene, split=split, blocks=regions[split]) for split in regions]
         else:
             parts.append(scene)
@@ -238,7 +241,7 @@ def _gsd(entry: Mapping[str, Any], where: str) -> float | None:
 
 
 def _unlabelled(entry: Mapping[str, Any], legend: Legend, where: str) -> str:
-    """ "ignore", or the name of a class as the legend spells it."""
+    """The name of a class as the legend spells it, or "ignore"."""
     given = _text(entry, "unlabelled", where) if "unlabelled" in entry else "ignore"
     names = {name.casefold(): name for name in ("ignore", *(c.name for c in legend.classes))}
     if given.casefold() not in names:

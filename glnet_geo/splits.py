@@ -187,9 +187,10 @@ class BlockRegion:
         Arrays are H x W, or H x 1 or 1 x W where they do not depend on the other.
         """
         size = self.plan.size.value
-        buffer = np.full((1, 1), 0.0 if self.plan.buffer is None else self.plan.buffer.value)
-        columns = np.arange(window.left, window.right)[None] + 0.5
-        rows = np.arange(window.top, window.bottom)[:, None] + 0.5
+        width = 0.0 if self.plan.buffer is None else self.plan.buffer.value
+        buffer: Floats = np.full((1, 1), width)
+        columns: Floats = np.arange(window.left, window.right)[None] + 0.5
+        rows: Floats = np.arange(window.top, window.bottom)[:, None] + 0.5
         if self.plan.size.unit == "px":
             return columns, rows, size, (buffer, buffer)
         if not grid.is_georeferenced or grid.crs is None:
@@ -203,7 +204,7 @@ class BlockRegion:
         if grid.crs.startswith("GEOG"):
             buffer = buffer / _METRES_PER_DEGREE
             # Longest nearest to a pole; below a hundredth a degree of longitude is next to nothing.
-            shrinkage = np.maximum(np.cos(np.radians(np.abs(y) + buffer)), 0.01)
+            shrinkage: Floats = np.maximum(np.cos(np.radians(np.abs(y) + buffer)), 0.01)
             return x, y, size / _METRES_PER_DEGREE, (buffer / shrinkage, buffer)
         unit = _metres_per_unit(grid.crs)
         return x, y, size / unit, (buffer / unit, buffer / unit)
