@@ -172,7 +172,7 @@ def _unlisted(found: _Folder, folder: Path) -> dict[str, str]:
         _log.info("%d images in %s have no mask (ID%s) and are left out.", bare, folder, _MASK)
     if len({found.splits[one] for one in found.pairs} - {""}) > 1:
         return {one: split for one, split in found.splits.items() if split}
-    splits = {one: _drawn(one) for one in found.pairs}
+    splits = _drawn(found.pairs)
     counts = Counter(splits.values())
     _log.info(
         "%s has no lists: its %d images are split by a hash of their ids into %s, in the paper's "
@@ -185,10 +185,14 @@ def _unlisted(found: _Folder, folder: Path) -> dict[str, str]:
     return splits
 
 
-def _drawn(key: str) -> str:
-    """A split that stays the same when other images come or go."""
-    number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
-    place = number * sum(_PAPER.values()) >> 64
-    if place < _PAPER["train"]:
-        return "train"
-    return "val" if place < _PAPER["train"] + _PAPER["val"] else "test"
+def _drawn(ids: list[str]) -> dict[str, str]:
+    """Splits in the paper's proportions; few change theirs when other images come or go."""
+    ordered = sorted(ids, key=lambda one: hashlib.sha256(one.encode()).digest())
+    splits: dict[str, str] = {}
+    start = share = 0
+    for split, count in _PAPER.items():
+        share += count
+        stop = round(len(ordered) * share / sum(_PAPER.values()))
+        splits.update(dict.fromkeys(ordered[start:stop], split))
+        start = stop
+    return splits

@@ -24,7 +24,8 @@ from glnet_geo.grid import Grid, Window
 from glnet_geo.units import Length, parse_length
 
 Split = Literal["train", "val", "test"]
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating]
+Blocks = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -212,12 +213,21 @@ class BlockRegion:
     def _owns(self, x: Floats, y: Floats, size: float) -> Mask:
         """Whether places lie in blocks of the split."""
         column, row = (np.floor(axis / size).astype(np.int64).view(np.uint64) for axis in (x, y))
+        if column.shape[0] > 1 or row.shape[1] > 1:
+            return self._owned(column, row)
+        # Blocks along the axes are looked at once each instead of once a pixel.
+        columns, of_column = np.unique(column, return_inverse=True)
+        rows, of_row = np.unique(row, return_inverse=True)
+        owned = self._owned(columns[None], rows[:, None])
+        return owned[of_row.ravel()][:, of_column.ravel()]
+
+    def _owned(self, column: Blocks, row: Blocks) -> Mask:
         # Whole numbers that wrap around are the fractional part, exactly and on every machine.
-        turn = self._start() + column * _COLUMN_STEP + row * _ROW_STEP
-        u = turn / 2.0**64
+        u = (self._start() + column * _COLUMN_STEP + row * _ROW_STEP) / 2.0**64
         val, test = self.plan.val, self.plan.val + self.plan.test
         low, high = {"val": (0.0, val), "test": (val, test), "train": (test, 2.0)}[self.split]
-        return (u >= low) & (u < high)
+        owned: Mask = (u >= low) & (u < high)
+        return owned
 
     def _start(self) -> np.uint64:
         scene = self.image if self.plan.size.unit == "px" else ""
