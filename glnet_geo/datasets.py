@@ -158,7 +158,7 @@ def _deepglobe(entry: Any, beside: Path, folder: Path) -> tuple[LabelledScene, .
         raise DatasetError("deepglobe is neither a folder nor a table with one.")
     _refuse_unknown(entry, {"folder", *SPLITS}, "deepglobe")
     lists: dict[str, Path] = {}
-    for split in set(SPLITS) & set(entry):
+    for split in (one for one in SPLITS if one in entry):
         name = _text(entry, split, "deepglobe")
         # A recipe carries its lists, while an archive of images may carry its own.
         lists[split] = next(

@@ -35,7 +35,7 @@ _METRES_PER_DEGREE = 111_320.0  # of latitude
 # evenly in every direction of the lattice.
 _COLUMN_STEP = np.uint64(13925035116211875841)
 _ROW_STEP = np.uint64(10511698010929264641)
-_STRIP = 256  # rows that `touches` looks at in one go
+_STRIP = 64  # rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class BlockPlan:
         values = dict(table)
         if "size" not in values:
             raise DatasetError('[blocks] needs a size, such as "500m" or "512px".')
-        for name in {"size", "buffer"} & set(values):
+        for name in (one for one in ("size", "buffer") if one in values):
             try:
                 values[name] = parse_length(values[name])
             except GlnetGeoError as error:
@@ -167,6 +167,14 @@ class BlockRegion:
         Raises:
             DatasetError: The blocks are in metres, and the scene has no CRS.
         """
+        # In strips, since places of slanted pixels take eight bytes or more each.
+        return np.concatenate([self._strip(grid, rows) for rows in window.rows(_STRIP)])
+
+    def touches(self, grid: Grid, window: Window) -> bool:
+        """Whether the split may use labels of any pixel of a window; arguments as of `mask`."""
+        return any(self._strip(grid, rows).any() for rows in window.rows(_STRIP))
+
+    def _strip(self, grid: Grid, window: Window) -> Mask:
         x, y, size, reach = self._places(grid, window)
         used = self._owns(x, y, size)
         if self.split == "train" and self.plan.buffer is not None:
@@ -174,11 +182,7 @@ class BlockRegion:
             for dx in _steps(x_reach, size):
                 for dy in _steps(y_reach, size):
                     used = used & self._owns(x + dx, y + dy, size)
-        return np.array(np.broadcast_to(used, (window.height, window.width)))
-
-    def touches(self, grid: Grid, window: Window) -> bool:
-        """Whether the split may use labels of any pixel of a window; arguments as of `mask`."""
-        return any(self.mask(grid, rows).any() for rows in window.rows(_STRIP))
+        return np.broadcast_to(used, (window.height, window.width))
 
     def _places(
         self, grid: Grid, window: Window
