@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import math
+import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from glnet_geo.deepglobe import deepglobe_pairs
+from glnet_geo.deepglobe import find_images
 from glnet_geo.errors import DatasetError, GlnetGeoError
 from glnet_geo.legend import DEEPGLOBE, Legend, find_legend
 from glnet_geo.model_options import resolve_options
-from glnet_geo.splits import SPLITS, BlockRegion, Blocks
-from glnet_geo.units import parse_length
+from glnet_geo.splits import SPLITS, BlockPlan, BlockRegion
 
-_KEYS = {"name", "legend", "scenes", "model", "blocks", "deepglobe"}
+_BLOCKS = "blocks"  # the split of scenes that `[blocks]` divides
+_FILE = "the dataset file"
+_FILE_KEYS = {"name", "legend", "scenes", "deepglobe", "blocks", "model"}
+_SCENE_KEYS = {
+    "image",
+    "labels",
+    "split",
+    "palette",
+    "bands",
+    "labels_map",
+    "gsd",
+    "attribute",
+    "layer",
+    "unlabelled",
+    "aoi",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +41,7 @@ class LabelledScene:
     Attributes:
         image: Any raster file that GDAL opens.
         labels: A raster of class ids or of colours of the legend, or a vector file of polygons.
-        split: One of `SPLITS`.
+        split: One of `splits.SPLITS`.
         palette: Whether the labels are RGB colours of the legend instead of ids.
         bands: Bands of the image, from 1; None for the model's default.
         labels_map: Label values (ids; names or ids in a vector file) that mean another id.
@@ -34,7 +50,8 @@ class LabelledScene:
         layer: Layer of a vector file; None for the only one with polygons.
         unlabelled: What lies outside every polygon of a vector file: "ignore", or a class's name.
         aoi: Vector file; what lies outside its polygons is ignored.
-        blocks: What of it the split may use; None for all.
+        blocks: The part of the scene whose labels the split may use; None for all of it. A scene
+            that `[blocks]` divides is here once for each split.
     """
 
     image: Path
@@ -49,9 +66,6 @@ class LabelledScene:
     unlabelled: str = "ignore"
     aoi: Path | None = None
     blocks: BlockRegion | None = None
-
-
-_SCENE_KEYS = {one.name for one in fields(LabelledScene)} - {"blocks"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +86,9 @@ class Dataset:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """What a run reads."""
-        paths = [(scene.image, scene.labels, scene.aoi) for scene in self.scenes]
-        return tuple(path for of_scene in paths for path in of_scene if path is not None)
+        """What a run reads, each file once."""
+        paths = (path for scene in self.scenes for path in (scene.image, scene.labels, scene.aoi))
+        return tuple(dict.fromkeys(path for path in paths if path is not None))
 
     def split(self, name: str) -> tuple[LabelledScene, ...]:
         """The scenes of one split."""
@@ -86,7 +100,8 @@ def load_dataset(path: Path, data: Path | None = None) -> Dataset:
 
     Args:
         path: A TOML file.
-        data: What relative paths start from; None for the file's folder.
+        data: What relative paths start from; None for the file's folder. Legends and lists of
+            images may lie beside the file all the same.
 
     Raises:
         DatasetError: The file, or an entry of it, cannot be used.
@@ -98,61 +113,34 @@ def load_dataset(path: Path, data: Path | None = None) -> Dataset:
     except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f"{path} cannot be read as TOML: {error}.") from None
     try:
-        return _dataset(table, data or path.parent, path.parent)
+        dataset = _dataset(table, path.parent, data or path.parent)
     except GlnetGeoError as error:
         raise DatasetError(f"{path}: {error}") from None
+    if not dataset.split("train"):
+        raise DatasetError(f'{path}: no scene has split = "train".')
+    return dataset
 
 
-def _dataset(table: Mapping[str, Any], data: Path, here: Path) -> Dataset:
-    _refuse_unknown(table, _KEYS, "the dataset file")
-    model = _table(table, "model")
-    resolve_options(model)
+def _dataset(table: Mapping[str, Any], beside: Path, folder: Path) -> Dataset:
+    _refuse_unknown(table, _FILE_KEYS, _FILE)
     if "deepglobe" in table:
-        scenes = _deepglobe(table, data, here)
-        name = str(table.get("name", DEEPGLOBE.name))
-        return Dataset(name, _legend(table.get("legend", DEEPGLOBE.name), here), scenes, model)
-    name = _take(table, "name", str, "the dataset file")
-    legend = _legend(table.get("legend"), here)
-    entries = _take(table, "scenes", list, "the dataset file")
-    blocks = _blocks(_table(table, "blocks")) if "blocks" in table else None
-    scenes = tuple(scene for entry in entries for scene in _scenes(entry, data, legend, blocks))
-    if blocks is not None and not any(scene.blocks for scene in scenes):
-        raise DatasetError('[blocks] is of no use: no scene has split = "blocks".')
-    if not any(scene.split == "train" for scene in scenes):
-        raise DatasetError('no scene has split = "train".')
+        if "scenes" in table:
+            raise DatasetError("deepglobe and [[scenes]] are both given; one says what there is.")
+        table = {"name": DEEPGLOBE.name, "legend": DEEPGLOBE.name, **table}
+    name = _take(table, "name", str, _FILE)
+    legend = _legend(table.get("legend"), beside)
+    if "deepglobe" in table:
+        scenes = _deepglobe(table["deepglobe"], beside, folder)
+    else:
+        entries = _take(table, "scenes", list, _FILE)
+        scenes = tuple(_scene(entry, folder, legend) for entry in entries)
+    plan = BlockPlan.from_dict(table["blocks"]) if "blocks" in table else None
+    scenes = _in_blocks(scenes, plan, folder)
+    model = table.get("model", {})
+    if not isinstance(model, dict):
+        raise DatasetError("[model] is not a table.")
+    resolve_options(model)
     return Dataset(name, legend, scenes, model)
-
-
-def _deepglobe(table: Mapping[str, Any], data: Path, here: Path) -> tuple[LabelledScene, ...]:
-    """The scenes of DeepGlobe's own folder."""
-    surplus = sorted({"scenes", "blocks"} & set(table))
-    if surplus:
-        raise DatasetError(f"{surplus[0]} has no place beside deepglobe, which says all scenes.")
-    entry = table["deepglobe"]
-    entry = {"folder": entry} if isinstance(entry, str) else _table(table, "deepglobe")
-    _refuse_unknown(entry, {"folder", *SPLITS}, "deepglobe")
-    folder = data / _take(entry, "folder", str, "deepglobe")
-    lists = {
-        split: here / _take(entry, split, str, "deepglobe") for split in SPLITS if split in entry
-    }
-    return tuple(
-        LabelledScene(image, mask, split, palette=True)
-        for image, mask, split in deepglobe_pairs(folder, lists)
-    )
-
-
-def _blocks(table: Mapping[str, Any]) -> Blocks:
-    _refuse_unknown(table, {one.name for one in fields(Blocks)}, "[blocks]")
-    values = dict(table)
-    values["size"] = parse_length(_take(values, "size", str, "[blocks]"))
-    if "buffer" in values:
-        values["buffer"] = parse_length(_take(values, "buffer", str, "[blocks]"))
-    for name in ("val", "test"):
-        if name in values and type(values[name]) not in (int, float):
-            raise DatasetError(f"{name} of [blocks] is not a number.")
-    if type(values.get("seed", 0)) is not int:
-        raise DatasetError("seed of [blocks] is not a whole number.")
-    return Blocks(**values)
 
 
 def _legend(entry: Any, folder: Path) -> Legend:
@@ -163,74 +151,123 @@ def _legend(entry: Any, folder: Path) -> Legend:
     raise DatasetError("legend is neither a name, a JSON file nor a table.")
 
 
-def _scenes(
-    entry: Any, folder: Path, legend: Legend, blocks: Blocks | None
-) -> Iterator[LabelledScene]:
-    """A scene; or one for each split that has blocks in it."""
+def _deepglobe(entry: Any, beside: Path, folder: Path) -> tuple[LabelledScene, ...]:
+    if isinstance(entry, str):
+        entry = {"folder": entry}
+    if not isinstance(entry, dict):
+        raise DatasetError("deepglobe is neither a folder nor a table with one.")
+    _refuse_unknown(entry, {"folder", *SPLITS}, "deepglobe")
+    lists: dict[str, Path] = {}
+    for split in (one for one in SPLITS if one in entry):
+        name = _text(entry, split, "deepglobe")
+        # A recipe carries its lists, while an archive of images may carry its own.
+        lists[split] = next(
+            (p for p in (beside / name, folder / name) if p.is_file()), folder / name
+        )
+    images = find_images(folder / _text(entry, "folder", "deepglobe"), lists or None)
+    return tuple(LabelledScene(one.image, one.labels, one.split, palette=True) for one in images)
+
+
+def _in_blocks(
+    scenes: tuple[LabelledScene, ...], plan: BlockPlan | None, folder: Path
+) -> tuple[LabelledScene, ...]:
+    """Scenes with those that `[blocks]` divides once for each split."""
+    divided = [scene for scene in scenes if scene.split == _BLOCKS]
+    if plan is None:
+        if divided:
+            raise DatasetError(
+                f'scene {divided[0].image} has split = "blocks", but there is no [blocks] table '
+                'with their size, such as size = "500m".'
+            )
+        return scenes
+    if not divided:
+        raise DatasetError('[blocks] is given, but no scene has split = "blocks".')
+    parts: list[LabelledScene] = []
+    for scene in scenes:
+        if scene.split == _BLOCKS:
+            image = scene.image
+            # Without the folder, which differs between machines.
+            name = image.relative_to(folder) if image.is_relative_to(folder) else image
+            regions = plan.regions(name.as_posix())
+            parts += [replace(scene, split=split, blocks=regions[split]) for split in regions]
+        else:
+            parts.append(scene)
+    return tuple(parts)
+
+
+def _scene(entry: Any, folder: Path, legend: Legend) -> LabelledScene:
     if not isinstance(entry, dict):
         raise DatasetError("scenes is not a list of tables ([[scenes]]).")
     where = f"scene {entry.get('image', '?')}"
     _refuse_unknown(entry, _SCENE_KEYS, where)
     split = _take(entry, "split", str, where)
-    if split not in (*SPLITS, "blocks"):
-        known = ", ".join((*SPLITS, "blocks"))
-        raise DatasetError(f"{where} has split {split!r}; it is one of {known}.")
-    scene = _scene(entry, folder, legend, where)
-    if split != "blocks":
-        yield scene
-        return
-    if blocks is None:
-        raise DatasetError(f'{where} has split "blocks". Say how large they are: [blocks].')
-    for used in blocks.used:
-        yield replace(scene, split=used, blocks=BlockRegion(blocks, used))
-
-
-def _scene(entry: dict[str, Any], folder: Path, legend: Legend, where: str) -> LabelledScene:
-    bands, gsd, aoi = (entry.get(name) for name in ("bands", "gsd", "aoi"))
+    if split not in (*SPLITS, _BLOCKS):
+        raise DatasetError(
+            f"{where} has split {split!r}; it is one of {', '.join(SPLITS)}, {_BLOCKS}."
+        )
+    bands = entry.get("bands")
     if bands is not None and not _whole_numbers(bands):
-        raise DatasetError(f"bands of {where} is not a list of whole numbers.")
-    if gsd is not None and not (type(gsd) in (int, float) and gsd > 0):
-        raise DatasetError(f"gsd of {where} is not a positive number of metres.")
+        raise DatasetError(f"bands of {where} is not a list of whole numbers from 1.")
+    aoi = _text(entry, "aoi", where) if "aoi" in entry else None
+    return LabelledScene(
+        folder / _text(entry, "image", where),
+        folder / _text(entry, "labels", where),
+        split,
+        palette=_palette(entry, where),
+        bands=None if bands is None else tuple(bands),
+        labels_map=_labels_map(entry.get("labels_map", {}), where),
+        gsd=_gsd(entry, where),
+        attribute=_text(entry, "attribute", where) if "attribute" in entry else None,
+        layer=_text(entry, "layer", where) if "layer" in entry else None,
+        unlabelled=_unlabelled(entry, legend, where),
+        aoi=None if aoi is None else folder / aoi,
+    )
+
+
+def _palette(entry: Mapping[str, Any], where: str) -> bool:
     palette = entry.get("palette", False)
     if not isinstance(palette, bool):
         raise DatasetError(f"palette of {where} is neither true nor false.")
-    for name in ("attribute", "layer", "unlabelled", "aoi"):
-        if name in entry and not (isinstance(entry[name], str) and entry[name]):
-            raise DatasetError(f"{name} of {where} is not a text.")
-    unlabelled = entry.get("unlabelled", "ignore")
-    names = [one.name for one in legend.classes]
-    if unlabelled.casefold() not in {"ignore", *(name.casefold() for name in names)}:
+    return palette
+
+
+def _gsd(entry: Mapping[str, Any], where: str) -> float | None:
+    if "gsd" not in entry:
+        return None
+    gsd = entry["gsd"]
+    if type(gsd) not in (int, float) or not 0 < gsd < math.inf:
+        raise DatasetError(f"gsd of {where} is not a positive number of metres.")
+    return float(gsd)
+
+
+def _unlabelled(entry: Mapping[str, Any], legend: Legend, where: str) -> str:
+    """The name of a class as the legend spells it, or "ignore"."""
+    given = _text(entry, "unlabelled", where) if "unlabelled" in entry else "ignore"
+    names = {name.casefold(): name for name in ("ignore", *(c.name for c in legend.classes))}
+    if given.casefold() not in names:
         raise DatasetError(
-            f"unlabelled of {where} is {unlabelled!r}; it is ignore, or one of {', '.join(names)}."
+            f"unlabelled of {where} is {given!r}. It is one of {', '.join(names.values())}."
         )
-    return LabelledScene(
-        folder / _take(entry, "image", str, where),
-        folder / _take(entry, "labels", str, where),
-        entry["split"],
-        palette,
-        None if bands is None else tuple(bands),
-        _labels_map(entry.get("labels_map", {}), where),
-        gsd,
-        entry.get("attribute"),
-        entry.get("layer"),
-        unlabelled,
-        None if aoi is None else folder / aoi,
-    )
+    return names[given.casefold()]
 
 
 def _labels_map(table: Any, where: str) -> dict[int | str, int]:
     if not isinstance(table, dict) or not _ids(table.values()):
-        raise DatasetError(f"labels_map of {where} is not a table of values = 0-255.")
-    if any(key.isdecimal() and int(key) > 255 for key in table):
-        raise DatasetError(f"labels_map of {where} has a key outside 0-255.")
-    return {int(key) if key.isdecimal() else key: value for key, value in table.items()}
+        raise DatasetError(f"labels_map of {where} is not a table of ids or names = 0-255.")
+    labels_map: dict[int | str, int] = {}
+    for key, value in table.items():
+        number = re.fullmatch(r"-?\d+", key, re.ASCII)
+        if number and not 0 <= int(key) <= 255:
+            raise DatasetError(f"labels_map of {where} has the key {key}, which is outside 0-255.")
+        labels_map[int(key) if number else key] = value
+    return labels_map
 
 
-def _table(table: Mapping[str, Any], key: str) -> dict[str, Any]:
-    value = table.get(key, {})
-    if not isinstance(value, dict):
-        raise DatasetError(f"{key} is not a table.")
-    return value
+def _text(table: Mapping[str, Any], key: str, where: str) -> str:
+    text: str = _take(table, key, str, where)
+    if not text.strip() or "\0" in text:
+        raise DatasetError(f"{key} of {where} is empty or no plain text.")
+    return text
 
 
 def _refuse_unknown(table: Mapping[str, Any], known: set[str], where: str) -> None:
@@ -246,8 +283,10 @@ def _take(table: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
     return value
 
 
-def _whole_numbers(values: Iterable[Any]) -> bool:
-    return isinstance(values, Iterable) and all(type(value) is int for value in values)
+def _whole_numbers(values: Any) -> bool:
+    if not isinstance(values, list):
+        return False
+    return len(values) > 0 and all(type(value) is int and value > 0 for value in values)
 
 
 def _ids(values: Iterable[Any]) -> bool:

@@ -1,123 +1,198 @@
-"""DeepGlobe's land-cover set as it is downloaded, and as the GLNet repository sorts it.
+"""DeepGlobe's own folders and file lists, as its archive and the GLNet repository lay them out.
 
-Demir et al., "DeepGlobe 2018", CVPR workshops 2018: `land-train/ID_sat.jpg` with `ID_mask.png`. The
-GLNet repository has folders `train`, `crossvali` and `offical_crossvali` with `Sat` and `Label`, or
-lists of names.
+The land cover challenge (Demir et al. 2018, DeepGlobe 2018: A Challenge to Parse the Earth through
+Satellite Images, CVPR Workshops) names an image ID_sat.jpg and its labels ID_mask.png.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from glnet_geo.errors import DatasetError
 
-_LISTS = {"train": ("train",), "val": ("crossvali", "val", "valid"), "test": ("test",)}
-_FOLDERS = {"train": "train", "val": "crossvali", "test": "offical_crossvali"}
-_PAPER = {"train": 455, "val": 207, "test": 142}  # images of the paper's split (section 4.1)
 _log = logging.getLogger(__name__)
 
-Pair = tuple[Path, Path, str]
-"""Image, mask and split."""
+_IMAGE, _MASK = "_sat.jpg", "_mask.png"
+_FOLDERS = {
+    "train": "train",
+    "crossvali": "val",
+    "val": "val",
+    "valid": "val",
+    "offical_crossvali": "test",
+    "test": "test",
+}
+"""Split by the folder that stands for it; "offical" is how the GLNet repository spells it."""
+_LISTS = {
+    "train": ("train.txt",),
+    "val": ("crossvali.txt", "val.txt", "valid.txt"),
+    "test": ("test.txt",),
+}
+_PAPER = {"train": 455, "val": 207, "test": 142}
+"""Images by split, from Chen et al. 2019 (GLNet), section 4.1."""
 
 
-def deepglobe_pairs(folder: Path, lists: Mapping[str, Path]) -> list[Pair]:
-    """Images with their masks and splits.
+@dataclass(frozen=True, slots=True)
+class LabelledImage:
+    """An image of DeepGlobe with its labels.
+
+    Attributes:
+        image: ID_sat.jpg.
+        labels: ID_mask.png, in colours.
+        split: "train", "val" or "test".
+    """
+
+    image: Path
+    labels: Path
+    split: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """What a folder holds: images and masks by id, and splits by id where folders name them."""
+
+    images: Mapping[str, Path]
+    masks: Mapping[str, Path]
+    splits: Mapping[str, str]
+
+    @property
+    def pairs(self) -> list[str]:
+        """Ids that have both, sorted."""
+        return sorted(set(self.images) & set(self.masks))
+
+
+def find_images(folder: Path, lists: Mapping[str, Path] | None = None) -> tuple[LabelledImage, ...]:
+    """Finds labelled images in a folder of DeepGlobe's land cover challenge, with their splits.
+
+    Images and masks lie in the folder itself, in its Sat and Label, or in the same way in
+    subfolders of splits (train, crossvali, offical_crossvali; also val, valid, test). Splits come
+    from lists, else from two or more such subfolders with masks, else from a hash of the id, in the
+    paper's proportions. Images without a mask are left out, and so is what no list names.
 
     Args:
         folder: The folder.
-        lists: Files with names of images by split; empty to look for them.
+        lists: Lists by split, one image a line; None for train.txt, crossvali.txt (or val.txt,
+            valid.txt) and test.txt in the folder or beside it, where there are any.
 
     Raises:
-        DatasetError: The folder is missing or has no pairs, or a list names what is not there.
+        DatasetError: Folder, pairs, a list or a listed image are missing, or a list is no text.
     """
     if not folder.is_dir():
-        raise DatasetError(f"{folder} is not a folder. Name that with DeepGlobe's images.")
-    if not lists and any((folder / name / "Sat").is_dir() for name in _FOLDERS.values()):
-        pairs = list(_sorted_pairs(folder))
-    else:
-        found = _pairs_in(folder, folder)
-        pairs = [(*found[name], split) for name, split in _splits(folder, found, lists)]
-    if not pairs:
-        raise DatasetError(f"{folder} has no image ID_sat.jpg with a mask ID_mask.png.")
-    return pairs
-
-
-def _sorted_pairs(folder: Path) -> Iterator[Pair]:
-    """Of folders that are splits."""
-    for split, name in _FOLDERS.items():
-        here = folder / name
-        if (here / "Sat").is_dir():
-            for image, mask in _pairs_in(here / "Sat", here / "Label").values():
-                yield image, mask, split
-
-
-def _pairs_in(images: Path, masks: Path) -> dict[str, tuple[Path, Path]]:
-    """Image and mask by number of the image."""
-    pairs, missing = {}, 0
-    for image in sorted(images.glob("*_sat.*")):
-        name = image.name.partition("_sat.")[0]
-        mask = masks / f"{name}_mask.png"
-        if mask.exists():
-            pairs[name] = image, mask
-        else:
-            missing += 1
-    if missing:
-        _log.warning("%s: %d images have no mask and are left out.", images, missing)
-    return pairs
-
-
-def _splits(
-    folder: Path, found: Mapping[str, tuple[Path, Path]], lists: Mapping[str, Path]
-) -> Iterator[tuple[str, str]]:
-    """Number and split of each image."""
-    lists = lists or dict(_lists_of(folder))
-    if not lists:
-        _log.info(
-            "%s: no lists of names; images are split by a hash of their numbers, as the paper's "
-            "in number.",
-            folder,
+        raise DatasetError(f"the DeepGlobe folder {folder} does not exist or is no folder.")
+    found = _scan(folder)
+    if not found.pairs:
+        raise DatasetError(
+            f"{folder} has no pair of ID{_IMAGE} and ID{_MASK}. Give the folder that DeepGlobe's "
+            "land cover archive was unpacked to."
         )
-        yield from ((name, _split_by_hash(name)) for name in found)
-    for split, path in lists.items():
-        names = _names_in(path)
-        missing = [name for name in names if name not in found]
-        if missing:
-            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            raise DatasetError(
-                f"{path} names {missing[0]}{more}, without image or mask in {folder}."
-            )
-        yield from ((name, split) for name in names)
-
-
-def _lists_of(folder: Path) -> Iterator[tuple[str, Path]]:
-    for split, stems in _LISTS.items():
-        places = (where / f"{stem}.txt" for stem in stems for where in (folder, folder.parent))
-        path = next(filter(Path.is_file, places), None)
-        if path is not None:
-            yield split, path
-
-
-def _names_in(path: Path) -> list[str]:
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path} cannot be read as a list of names: {error}.") from None
-    entries = (line.partition("#")[0].strip() for line in lines)
-    names = (Path(entry.replace("\\", "/")).name for entry in entries if entry)
-    return list(dict.fromkeys(re.split(r"_sat|_mask|\.", name)[0] for name in names))
-
-
-def _split_by_hash(name: str) -> str:
-    """Always the same split for a number, in the paper's proportions."""
-    place = (
-        int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64 * sum(_PAPER.values())
+    lists = _find_lists(folder) if lists is None else lists
+    splits = _listed(found, lists) if lists else _unlisted(found, folder)
+    return tuple(
+        LabelledImage(found.images[one], found.masks[one], splits[one])
+        for one in found.pairs
+        if one in splits
     )
+
+
+def _scan(folder: Path) -> _Folder:
+    images: dict[str, Path] = {}
+    masks: dict[str, Path] = {}
+    splits: dict[str, str] = {}
+    for name, split in {"": "", **_FOLDERS}.items():
+        for image in _named(folder / name, ("", "Sat"), _IMAGE):
+            key = image.name.removesuffix(_IMAGE)
+            if key in images:
+                raise DatasetError(f"{image} is there twice; the other is {images[key]}.")
+            images[key] = image
+            splits[key] = split
+        for mask in _named(folder / name, ("", "Label"), _MASK):
+            masks[mask.name.removesuffix(_MASK)] = mask
+    return _Folder(images, masks, splits)
+
+
+def _named(folder: Path, names: tuple[str, ...], suffix: str) -> list[Path]:
+    """Files by the end of their name, in those of the subfolders that exist."""
+    return [path for name in names for path in sorted((folder / name).glob(f"*{suffix}"))]
+
+
+def _find_lists(folder: Path) -> dict[str, Path]:
+    found = {}
+    for split, names in _LISTS.items():
+        paths = (place / name for place in (folder, folder.absolute().parent) for name in names)
+        path = next((path for path in paths if path.is_file()), None)
+        if path is not None:
+            found[split] = path
+    return found
+
+
+def _listed(found: _Folder, lists: Mapping[str, Path]) -> dict[str, str]:
+    """Splits by id, as lists say."""
+    splits: dict[str, str] = {}
+    for split, path in lists.items():
+        ids = _read_list(path)
+        absent = [one for one in ids if one not in found.images]
+        if absent:
+            raise DatasetError(
+                f"{path} lists {absent[0]}, which has no {absent[0]}{_IMAGE} "
+                f"({len(absent)} of {len(ids)} listed images are missing)."
+            )
+        for one in ids:
+            if splits.setdefault(one, split) != split:
+                raise DatasetError(f"{path} lists {one}, which is in {splits[one]} already.")
+    bare = sum(one not in found.masks for one in splits)
+    if bare:
+        _log.warning("%d listed images have no mask (ID%s) and are left out.", bare, _MASK)
+    spare = len(set(found.pairs) - set(splits))
+    if spare:
+        _log.info("%d images are in no list and are left out.", spare)
+    return splits
+
+
+def _read_list(path: Path) -> list[str]:
+    """Ids out of lines such as `100694_sat.jpg`, `100694` or `Sat/100694_sat.jpg`."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise DatasetError(f"the list {path} does not exist.") from None
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read as a list of images: {error}.") from None
+    stripped = (line.partition("#")[0].strip().replace("\\", "/") for line in lines)
+    names = (line.rpartition("/")[2] for line in stripped if line)
+    return list(dict.fromkeys(n.removesuffix(_IMAGE).removesuffix(_MASK) for n in names))
+
+
+def _unlisted(found: _Folder, folder: Path) -> dict[str, str]:
+    """Splits by id, out of subfolders or of a hash."""
+    bare = len(set(found.images) - set(found.masks))
+    if bare:
+        _log.info("%d images in %s have no mask (ID%s) and are left out.", bare, folder, _MASK)
+    if len({found.splits[one] for one in found.pairs} - {""}) > 1:
+        return {one: split for one, split in found.splits.items() if split}
+    splits = _drawn(found.pairs)
+    counts = Counter(splits.values())
+    _log.info(
+        "%s has no lists: its %d images are split by a hash of their ids into %s, in the paper's "
+        "proportions (%s).",
+        folder,
+        len(splits),
+        ", ".join(f"{counts[split]} {split}" for split in _PAPER),
+        " / ".join(map(str, _PAPER.values())),
+    )
+    return splits
+
+
+def _drawn(ids: list[str]) -> dict[str, str]:
+    """Splits in the paper's proportions; few change theirs when other images come or go."""
+    ordered = sorted(ids, key=lambda one: hashlib.sha256(one.encode()).digest())
+    splits: dict[str, str] = {}
+    start = share = 0
     for split, count in _PAPER.items():
-        place -= count
-        if place < 0:
-            return split
-    return "train"
+        share += count
+        stop = round(len(ordered) * share / sum(_PAPER.values()))
+        splits.update(dict.fromkeys(ordered[start:stop], split))
+        start = stop
+    return splits

@@ -1,48 +1,56 @@
-"""Splits of scenes by blocks on the ground: what is trained on and what is scored lie apart.
+"""Splits by spatial blocks: neighbouring pixels of two splits would leak what the model learns.
 
-Pixels near each other look alike: labels drawn at random for scoring would score what has been
-learned by heart (Roberts et al. 2017, doi 10.1111/ecog.02881).
+A scene is cut into square blocks, and each block belongs to one split. Pixels near a boundary look
+alike on both sides of it, and so do the frames around them; scores on blocks next to training
+blocks are too good (Roberts et al. 2017, Cross-validation strategies for data with temporal,
+spatial, hierarchical, or phylogenetic structure, Ecography 40). A buffer keeps them apart: training
+labels near a block of another split are dropped.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from glnet_geo.errors import DatasetError
+from glnet_geo.errors import DatasetError, GlnetGeoError
 from glnet_geo.grid import Grid, Window
-from glnet_geo.units import Length
+from glnet_geo.units import Length, parse_length
 
+Split = Literal["train", "val", "test"]
+Floats = npt.NDArray[np.floating]
+Blocks = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
-Numbers = npt.NDArray[Any]
 
-SPLITS = ("train", "val", "test")
-_DEGREE_M = 111_320.0  # metres of a degree of latitude; blocks are squares in degrees
-_ROUND = 5  # blocks on a side of the squares in which shares hold
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+_METRES_PER_DEGREE = 111_320.0  # of latitude
+# 1 / p and 1 / p^2 of the plastic number p, as fractions of 2^64: their multiples fill the range
+# evenly in every direction of the lattice.
+_COLUMN_STEP = np.uint64(13925035116211875841)
+_ROW_STEP = np.uint64(10511698010929264641)
+_STRIP = 64  # rows
 
 
 @dataclass(frozen=True, slots=True)
-class Blocks:
-    """The `[blocks]` table: a lattice of squares, each of which belongs to one split.
-
-    Lengths in metres are taken along the axes of a scene's CRS from its origin, so that scenes in
-    one CRS agree about a place; in degrees along both axes where the CRS has degrees. Lengths in
-    pixels begin at the scene's corner. The shares hold in every square of 5 x 5 blocks, as nearly
-    as its 25 blocks allow.
+class BlockPlan:
+    """How scenes are cut into blocks: the `[blocks]` table.
 
     Attributes:
-        size: Side of a block.
-        buffer: Labels of "train" so near to a block of another split are left out.
-        val: Share of the blocks for validation, 0-1.
-        test: Share of the blocks for a test.
-        seed: Chooses which.
+        size: Side of a block, on the ground or in pixels.
+        buffer: Training labels that near to a block of another split are dropped; None keeps all.
+        val: Share of the blocks for validation.
+        test: Share of the blocks for the test.
+        seed: Which of the blocks they are.
 
     Raises:
-        DatasetError: A value makes no sense.
+        DatasetError: Shares or lengths make no sense.
     """
 
     size: Length
@@ -54,115 +62,191 @@ class Blocks:
     def __post_init__(self) -> None:
         if self.buffer is not None:
             if self.buffer.unit != self.size.unit:
-                raise DatasetError("size and buffer of [blocks] have the same unit, m or px.")
+                raise DatasetError(
+                    "size and buffer of [blocks] are in different units. Give both in m, or both "
+                    "in px."
+                )
             if self.buffer.value >= self.size.value / 2:
-                raise DatasetError("buffer of [blocks] is less than half of size.")
-        if min(self.val, self.test) < 0 or not 0 < self.val + self.test < 1:
+                raise DatasetError(
+                    f"buffer of [blocks] ({self.buffer}) is not below half of size ({self.size}): "
+                    "nothing of a block would be left. Choose larger blocks."
+                )
+        for name, share in (("val", self.val), ("test", self.test)):
+            if type(share) not in (int, float) or not 0 <= share < 1:
+                raise DatasetError(f"{name} of [blocks] is not a share from 0 to below 1.")
+        if self.val + self.test >= 1:
+            raise DatasetError("val and test of [blocks] leave nothing for training: lower them.")
+        if self.val + self.test == 0:
             raise DatasetError(
-                "val and test of [blocks] are shares that add up to between 0 and 1."
+                'val and test of [blocks] are both 0. Set a share, or split = "train".'
             )
-        for split in ("val", "test"):
-            share = getattr(self, split)
-            if share and not self._count(share):
-                raise DatasetError(f"{split} of [blocks] is 0, or at least 0.02 (a block of 25).")
+        if type(self.seed) is not int:
+            raise DatasetError("seed of [blocks] is not a whole number.")
 
-    @property
-    def used(self) -> tuple[str, ...]:
-        """The splits that have blocks."""
-        return tuple(split for split in SPLITS if split == "train" or getattr(self, split))
+    @classmethod
+    def from_dict(cls, table: Any) -> BlockPlan:
+        """Reads the `[blocks]` table of a dataset file.
 
-    def splits(self, rows: Numbers, columns: Numbers) -> npt.NDArray[np.int8]:
-        """The split of blocks, as a position in `SPLITS`; arrays of any shape."""
-        squares, place = _square_of(rows, columns)
-        result = np.empty(place.shape, np.int8)
-        keys, inverse = np.unique(squares.reshape(-1, 2), axis=0, return_inverse=True)
-        for index, (row, column) in enumerate(keys.tolist()):
-            here = inverse.reshape(place.shape) == index
-            result[here] = self._deal(row, column)[place[here]]
-        return result
+        Raises:
+            DatasetError: A key is unknown, missing or makes no sense.
+        """
+        if not isinstance(table, Mapping):
+            raise DatasetError("[blocks] is not a table.")
+        unknown = sorted(set(table) - {"size", "buffer", "val", "test", "seed"})
+        if unknown:
+            raise DatasetError(f"[blocks] has the unknown key {unknown[0]!r}.")
+        values = dict(table)
+        if "size" not in values:
+            raise DatasetError('[blocks] needs a size, such as "500m" or "512px".')
+        for name in (one for one in ("size", "buffer") if one in values):
+            try:
+                values[name] = parse_length(values[name])
+            except GlnetGeoError as error:
+                raise DatasetError(f"{name} of [blocks]: {error}") from None
+        return cls(**values)
 
-    def _deal(self, row: int, column: int) -> npt.NDArray[np.int8]:
-        """The splits of the blocks of a square, row by row."""
-        text = f"{self.seed} {row} {column}".encode()
-        rng = np.random.default_rng(list(hashlib.sha256(text).digest()))
-        dealt = np.zeros(_ROUND**2, np.int8)
-        val, test = self._count(self.val), self._count(self.test)
-        order = rng.permutation(_ROUND**2)
-        dealt[order[:val]], dealt[order[val : val + test]] = 1, 2
-        return dealt
+    def shares(self) -> dict[Split, float]:
+        """Share of the blocks by split; those without any are left out."""
+        shares: dict[Split, float] = {
+            "train": 1 - self.val - self.test,
+            "val": self.val,
+            "test": self.test,
+        }
+        return {split: share for split, share in shares.items() if share > 0}
 
-    @staticmethod
-    def _count(share: float) -> int:
-        return round(share * _ROUND**2)
+    def regions(self, image: str) -> dict[Split, BlockRegion]:
+        """The parts of a scene by split.
+
+        Args:
+            image: Names the scene, as in `BlockRegion`.
+        """
+        return {split: BlockRegion(self, split, image) for split in self.shares()}
 
 
 @dataclass(frozen=True, slots=True)
 class BlockRegion:
-    """The pixels whose labels one split may use.
+    """The blocks of one split.
+
+    Blocks in metres lie on a lattice along the axes of the scene's CRS that starts at (0, 0), so
+    that overlapping scenes in one CRS agree. Metres are those of the CRS (Web Mercator's are
+    shorter on the ground). In a geographic CRS a block is size / 111,320 degrees high and wide:
+    narrower on the ground towards the poles, where the buffer keeps its width in metres all the
+    same. Blocks in pixels start at the scene's upper left corner.
+
+    The splits take turns by a fixed rule instead of by lot: block (row, column) has the number
+    u = frac(u0 + column / p + row / p^2), p = 1.3247 being the plastic number and u0 depending on
+    the seed, and belongs to val below its share, then to test, else to train. These numbers spread
+    evenly (a Kronecker sequence), so that few blocks get their share too: with val = 0.2 each 3 x 3
+    blocks have one to three for validation. The lot would leave one in seven with none.
 
     Attributes:
-        blocks: The lattice.
-        split: One of `SPLITS`.
+        plan: How the scene is cut.
+        split: Whose blocks.
+        image: Names the scene, for messages; blocks in pixels differ by it, lest small scenes be
+            all alike.
     """
 
-    blocks: Blocks
-    split: str
+    plan: BlockPlan
+    split: Split
+    image: str
 
     def mask(self, grid: Grid, window: Window) -> Mask:
-        """Which pixels of a window the split may use, H x W.
+        """The pixels whose labels the split may use.
+
+        A pixel belongs to the block that its centre lies in. For training those are left out that
+        have a block of another split within the buffer, along either axis (Chebyshev's distance,
+        which keeps more apart than Euclid's).
+
+        Args:
+            grid: The scene's.
+            window: Pixels of it, H x W.
+
+        Returns:
+            H x W.
 
         Raises:
-            DatasetError: Blocks are in metres, and the grid has no CRS.
+            DatasetError: The blocks are in metres, and the scene has no CRS.
         """
-        x, y = self._places(grid, window)
-        mine: Mask = self._splits(x, y) == SPLITS.index(self.split)
-        if self.split != "train" or self.blocks.buffer is None:
-            return mine
-        reach = self.blocks.buffer.value / self.blocks.size.value
-        # A square around the place: its corners are farther than the buffer, its edges are not. It
-        # is smaller than a block, so that its corners and edges' middles meet every block in it.
-        for dx in (-reach, 0.0, reach):
-            for dy in (-reach, 0.0, reach):
-                if dx or dy:
-                    mine &= self._splits(x + dx, y + dy) == 0
-        return mine
+        # In strips, since places of slanted pixels take eight bytes or more each.
+        return np.concatenate([self._strip(grid, rows) for rows in window.rows(_STRIP)])
 
     def touches(self, grid: Grid, window: Window) -> bool:
-        """Whether the split may use any pixel of a window."""
-        return bool(self.mask(grid, window).any())
+        """Whether the split may use labels of any pixel of a window; arguments as of `mask`."""
+        return any(self._strip(grid, rows).any() for rows in window.rows(_STRIP))
 
-    def _splits(self, x: Numbers, y: Numbers) -> npt.NDArray[np.int8]:
-        """The split at places in blocks, as a position in `SPLITS`; x and y are broadcast."""
-        rows, columns = np.floor(y).astype(np.int64), np.floor(x).astype(np.int64)
-        top, left = rows.min(), columns.min()
-        # A window has millions of pixels, but few blocks.
-        some = np.meshgrid(
-            np.arange(top, rows.max() + 1), np.arange(left, columns.max() + 1), indexing="ij"
-        )
-        found: npt.NDArray[np.int8] = self.blocks.splits(*some)[rows - top, columns - left]
-        return found
+    def _strip(self, grid: Grid, window: Window) -> Mask:
+        x, y, size, reach = self._places(grid, window)
+        used = self._owns(x, y, size)
+        if self.split == "train" and self.plan.buffer is not None:
+            x_reach, y_reach = reach
+            for dx in _steps(x_reach, size):
+                for dy in _steps(y_reach, size):
+                    used = used & self._owns(x + dx, y + dy, size)
+        return np.broadcast_to(used, (window.height, window.width))
 
-    def _places(self, grid: Grid, window: Window) -> tuple[Numbers, Numbers]:
-        """X and y of the pixels' centres, in blocks: H x W, or 1 x W and H x 1 of upright grids."""
-        columns = np.arange(window.left, window.right)[None, :] + 0.5
-        rows = np.arange(window.top, window.bottom)[:, None] + 0.5
-        size = self.blocks.size
-        if size.unit == "px":
-            return columns / size.value, rows / size.value
-        if grid.crs is None:
+    def _places(
+        self, grid: Grid, window: Window
+    ) -> tuple[Floats, Floats, float, tuple[Floats, Floats]]:
+        """Centres of pixels, side of a block and buffer along x and y, all in the lattice's unit.
+
+        Arrays are H x W, or H x 1 or 1 x W where they do not depend on the other.
+        """
+        size = self.plan.size.value
+        width = 0.0 if self.plan.buffer is None else self.plan.buffer.value
+        buffer: Floats = np.full((1, 1), width)
+        columns: Floats = np.arange(window.left, window.right)[None] + 0.5
+        rows: Floats = np.arange(window.top, window.bottom)[:, None] + 0.5
+        if self.plan.size.unit == "px":
+            return columns, rows, size, (buffer, buffer)
+        if not grid.is_georeferenced or grid.crs is None:
             raise DatasetError(
-                "size of [blocks] is in metres, but a scene has no CRS. Give it in pixels, such as "
-                "1024px."
+                f"{self.image} has no CRS: its blocks cannot be in metres. Give size and buffer of "
+                '[blocks] in pixels, such as "512px".'
             )
-        place, side = grid.transform, size.value
+        place = grid.transform
+        x = place.a * columns + (place.b * rows if place.b else 0.0) + place.c
+        y = place.e * rows + (place.d * columns if place.d else 0.0) + place.f
         if grid.crs.startswith("GEOG"):
-            side /= _DEGREE_M
-        x = place.a * columns + place.c + (place.b * rows if place.b else 0)
-        y = place.e * rows + place.f + (place.d * columns if place.d else 0)
-        return x / side, y / side
+            buffer = buffer / _METRES_PER_DEGREE
+            # Longest nearest to a pole; below a hundredth a degree of longitude is next to nothing.
+            shrinkage: Floats = np.maximum(np.cos(np.radians(np.abs(y) + buffer)), 0.01)
+            return x, y, size / _METRES_PER_DEGREE, (buffer / shrinkage, buffer)
+        unit = _metres_per_unit(grid.crs)
+        return x, y, size / unit, (buffer / unit, buffer / unit)
+
+    def _owns(self, x: Floats, y: Floats, size: float) -> Mask:
+        """Whether places lie in blocks of the split."""
+        column, row = (np.floor(axis / size).astype(np.int64).view(np.uint64) for axis in (x, y))
+        if column.shape[0] > 1 or row.shape[1] > 1:
+            return self._owned(column, row)
+        # Blocks along the axes are looked at once each instead of once a pixel.
+        columns, of_column = np.unique(column, return_inverse=True)
+        rows, of_row = np.unique(row, return_inverse=True)
+        owned = self._owned(columns[None], rows[:, None])
+        return owned[of_row.ravel()][:, of_column.ravel()]
+
+    def _owned(self, column: Blocks, row: Blocks) -> Mask:
+        # Whole numbers that wrap around are the fractional part, exactly and on every machine.
+        u = (self._start() + column * _COLUMN_STEP + row * _ROW_STEP) / 2.0**64
+        val, test = self.plan.val, self.plan.val + self.plan.test
+        low, high = {"val": (0.0, val), "test": (val, test), "train": (test, 2.0)}[self.split]
+        owned: Mask = (u >= low) & (u < high)
+        return owned
+
+    def _start(self) -> np.uint64:
+        scene = self.image if self.plan.size.unit == "px" else ""
+        digest = hashlib.sha256(f"{self.plan.seed} {scene}".encode()).digest()
+        return np.uint64(int.from_bytes(digest[:8], "big"))
 
 
-def _square_of(rows: Numbers, columns: Numbers) -> tuple[Numbers, Numbers]:
-    """The square that each block is in, ... x 2, and its number in it."""
-    squares = np.stack([rows // _ROUND, columns // _ROUND], axis=-1)
-    return squares, rows % _ROUND * _ROUND + columns % _ROUND
+def _steps(reach: Floats, size: float) -> list[Floats]:
+    """Offsets from -reach to reach that are at most a block apart: none is skipped."""
+    pieces = max(math.ceil(float(reach.max()) / size), 1)
+    return [reach * step / pieces for step in range(-pieces, pieces + 1)]
+
+
+def _metres_per_unit(crs: str) -> float:
+    """Of the axes of a projected CRS; US survey feet are still in use."""
+    # The unit of the axes comes first after the CS; a compound CRS has that of heights after it.
+    match = re.search(r'\bCS\[Cartesian.*?LENGTHUNIT\["[^"]*",([0-9.eE+-]+)', crs, re.DOTALL)
+    return float(match[1]) if match else 1.0

@@ -82,18 +82,18 @@ class Length:
         return f"{self.value:.12g} {self.unit}"
 
 
-def parse_length(text: str) -> Length:
-    """Reads `1.5m`, `50cm` or `2px`.
+def parse_length(text: object) -> Length:
+    """Reads a length with its unit: `500m`, `50 cm`, `1.5km` or `64px`.
 
     Raises:
-        GlnetGeoError: It is no length above 0, or has no unit.
+        GlnetGeoError: It is something else, or 0.
     """
-    match = re.fullmatch(r"(\d+\.?\d*|\.\d+) *(m|cm|px)", text.strip())
-    if not match or float(match[1]) == 0:
-        raise GlnetGeoError(f"{text!r} is not a length such as 1.5m, 50cm or 2px.")
+    match = re.fullmatch(r"(\d+\.?\d*|\.\d+) ?(km|cm|m|px)", str(text).strip(), re.ASCII)
+    if not match or not 0 < float(match[1]) < math.inf:
+        raise GlnetGeoError(f"{text!r:.40} is not a length such as 500m or 64px.")
     if match[2] == "px":
         return Length(float(match[1]), "px")
-    return Length(float(match[1]) * (0.01 if match[2] == "cm" else 1), "m")
+    return Length(float(match[1]) * {"cm": 0.01, "m": 1.0, "km": 1000.0}[match[2]], "m")
 
 
 def _check_value(value: float, what: str) -> None:

@@ -9,7 +9,6 @@ from glnet_geo.grid import Window
 from glnet_geo.labelled_scene import OpenScene
 from glnet_geo.legend import DUBAI, IGNORED
 from glnet_geo.model_options import PAPER_OPTIONS, ModelOptions, resolve_options
-from glnet_geo.splits import BlockRegion
 from tests.rasters import noise, placed_tif
 
 SCENE = 'image = "a.tif"\nlabels = "l.tif"\nsplit = "train"'
@@ -44,8 +43,7 @@ def test_dataset_file(tmp_path):
 
 def test_reference_preset(tmp_path):
     text = minimal(model='[model]\npreset = "reference"')
-    dataset = load_dataset(dataset_file(tmp_path, text))
-    assert resolve_options(dataset.model) == PAPER_OPTIONS
+    assert resolve_options(load_dataset(dataset_file(tmp_path, text)).model) == PAPER_OPTIONS
 
 
 @pytest.mark.parametrize(
@@ -158,44 +156,3 @@ def test_labels_that_do_not_fit_are_named(tmp_path, labels, extra, message):
     ):
         scene.read_positions(scene.grid.window)
     assert "l.tif" in str(caught.value)
-
-
-def test_scenes_keys_are_all_read(tmp_path):
-    scene = SCENE.replace("l.tif", "l.gpkg") + (
-        '\nattribute = "use"\nlayer = "plan"\nunlabelled = "Water"\naoi = "border.gpkg"\ngsd = 0.3'
-        "\nlabels_map = { roof = 1, 9 = 0 }"
-    )
-    dataset = load_dataset(dataset_file(tmp_path, minimal(scene)))
-    (only,) = dataset.scenes
-    assert (only.attribute, only.layer, only.unlabelled, only.gsd) == ("use", "plan", "Water", 0.3)
-    assert only.labels_map == {"roof": 1, 9: 0} and not only.palette
-    assert dataset.files == tuple(tmp_path / name for name in ("a.tif", "l.gpkg", "border.gpkg"))
-
-
-def test_blocks_make_a_scene_for_each_split(tmp_path):
-    scene = SCENE.replace('"train"', '"blocks"')
-    blocks = '[blocks]\nsize = "100m"\nbuffer = "10m"\nval = 0.2\n'
-    dataset = load_dataset(dataset_file(tmp_path, minimal(scene) + blocks))
-    assert [one.split for one in dataset.scenes] == ["train", "val"]
-    (train,) = dataset.split("train")
-    assert isinstance(train.blocks, BlockRegion) and train.blocks.split == "train"
-    assert str(train.blocks.blocks.buffer) == "10 m"
-
-
-@pytest.mark.parametrize(
-    ("scene", "blocks", "message"),
-    [
-        (SCENE, '[blocks]\nsize = "9m"', "of no use"),
-        (SCENE.replace("train", "blocks"), "", r"\[blocks\]"),
-        (SCENE.replace("train", "blocks"), "[blocks]", "needs 'size'"),
-        (SCENE.replace("train", "blocks"), '[blocks]\nsize = "9"', "not a length"),
-        (SCENE.replace("train", "blocks"), '[blocks]\nsize = "9m"\nval = "a"', "not a number"),
-        (SCENE + "\ngsd = -1", "", "gsd of scene"),
-        (SCENE + '\npalette = "yes"', "", "neither true nor false"),
-        (SCENE + '\nunlabelled = "sea"', "", "one of building, land"),
-        (SCENE + "\nlayer = 3", "", "layer of scene"),
-    ],
-)
-def test_entries_that_make_no_sense_are_named(tmp_path, scene, blocks, message):
-    with pytest.raises(DatasetError, match=message):
-        load_dataset(dataset_file(tmp_path, minimal(scene) + blocks))

@@ -87,4 +87,4 @@ def test_readmes_dataset_file_is_one(tmp_path):
     path.write_text(text)
     dataset = load_dataset(path)
     assert [scene.split for scene in dataset.scenes] == ["train", "val"]
-    assert len(dataset.legend) == 2 and dataset.options.frame == 1024
+    assert len(dataset.legend) == 2 and dataset.model["frame"] == 1024
