@@ -105,7 +105,7 @@ def test_what_is_wrong_is_one_line_and_nothing_is_left(cli, town, tmp_path):
         ("east.tif", "nowhere.tif", "does not exist"),
         ("east.gpkg", "far.tif", "does not overlap"),
         ('legend = "dubai"', 'legend = "inria"', "column"),
-        ("val = 0.32", "val = 0", "add up to"),
+        ("val = 0.32", "val = 0", "both 0"),
         ("gsd = 1.0", "gsd = 0", "gsd"),
     ):
         town.write_text(original.replace(old, new))

@@ -62,7 +62,7 @@ def test_what_is_no_area(text: str) -> None:
         AreaValue().convert(text, None, None)
 
 
-@pytest.mark.parametrize("text", [*(one.format("m") for one in WRONG), "50m2", "5km", "3ft"])
+@pytest.mark.parametrize("text", [*(one.format("m") for one in WRONG), "50m2", "3ft"])
 def test_what_is_no_length(text: str) -> None:
     with pytest.raises(click.BadParameter, match=r"is not a length such as 500m or 64px"):
         LengthValue().convert(text, None, None)
