@@ -190,6 +190,7 @@ class _Job:
             _epochs(sampler.pixels, card.frame, schedule),
             _class_weights(schedule, card.legend, sampler.class_pixels),
             model.ready,
+            model.new_classes,
             self._validate if self._validation else None,
             self.report.stage_ended,
             self.report.row_added,

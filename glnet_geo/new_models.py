@@ -42,12 +42,14 @@ class NewModel:
         options: What was chosen about them.
         ready: The stages whose branch has weights of its own; the others start from the branch of
             the stage before.
+        new_classes: Positions of the classes that those branches do not know.
     """
 
     net: GLNet
     card: ModelCard
     options: ModelOptions
     ready: frozenset[Form] = frozenset()
+    new_classes: tuple[int, ...] = ()
 
 
 def new_model(name: str, legend: Legend, bands: int, options: ModelOptions, seed: int) -> NewModel:
@@ -112,13 +114,14 @@ def derived_model(
         },
         strict=False,
     )
-    new = [one.name for k, one in enumerate(legend.classes) if k not in known]
+    new = tuple(k for k in range(len(legend)) if k not in known)
     if new:
-        _log.info("Classes that %s does not have start anew: %s.", old.name, ", ".join(new))
+        names = ", ".join(legend.classes[k].name for k in new)
+        _log.info("Classes that %s does not have start anew: %s.", old.name, names)
     card = _card(name, legend, old.bands, architecture, options, f"{old.name} {old.version}")
     forms = list(Form)
     ready = forms[: forms.index(old.architecture.form) + 1]
-    return NewModel(net, card, options, frozenset(ready))
+    return NewModel(net, card, options, frozenset(ready), new)
 
 
 def _options_of(card: ModelCard) -> ModelOptions:

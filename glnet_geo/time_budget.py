@@ -8,7 +8,7 @@ import time
 
 from glnet_geo.errors import TrainingError
 from glnet_geo.models.glnet import Form, GLNet
-from glnet_geo.models.stages import STAGES, warm_start
+from glnet_geo.models.stages import STAGES
 from glnet_geo.schedule import Three
 from glnet_geo.training import Course
 
@@ -30,8 +30,7 @@ def time_steps(net: GLNet, course: Course) -> Seconds:
 
 def _time_stage(net: GLNet, course: Course, stage: Form) -> float:
     net = copy.deepcopy(net)
-    if stage not in course.ready:
-        warm_start(net, stage)
+    course.start(net, stage)
     trainer = course.trainer(net, stage)
     started, steps = time.monotonic(), 0
     for drawn in trainer.draws(0, 1_000_000):

@@ -25,7 +25,7 @@ from torch import Tensor
 from glnet_geo.errors import TrainingError
 from glnet_geo.metrics import Scores
 from glnet_geo.models.glnet import Form, GLNet
-from glnet_geo.models.stages import STAGES, trained_modules, warm_start
+from glnet_geo.models.stages import STAGES, start_outputs, trained_modules, warm_start
 from glnet_geo.sampling import FrameSampler
 from glnet_geo.schedule import Schedule, Three
 from glnet_geo.stage_trainer import Drawn, FrameGeometry, StageTrainer
@@ -69,6 +69,7 @@ class Course:
         epochs: Steps of an epoch in the three stages.
         class_weights: K, how much a pixel of each class counts; None for all alike.
         ready: Stages whose branch has weights of its own to start from.
+        new_classes: Positions of the classes that those branches do not know.
         validate: Scores the networks in the form that a stage completes; None without held-out
             scenes.
         stage_ended: Called after each stage, with its name and all rows.
@@ -81,9 +82,17 @@ class Course:
     epochs: Three
     class_weights: npt.NDArray[np.float32] | None = None
     ready: frozenset[Form] = frozenset()
+    new_classes: tuple[int, ...] = ()
     validate: Callable[[Form], Scores] | None = None
     stage_ended: Callable[[Form, list[LogRow]], None] = lambda stage, rows: None
     row_added: Callable[[list[LogRow]], None] = lambda rows: None
+
+    def start(self, net: GLNet, stage: Form) -> None:
+        """Gives a stage's networks what the stages before have learned."""
+        if stage in self.ready:
+            start_outputs(net, stage, self.new_classes)
+        else:
+            warm_start(net, stage)
 
     def trainer(self, net: GLNet, stage: Form) -> StageTrainer:
         """What trains a stage of a model."""
@@ -178,8 +187,7 @@ class TrainingRun:
         total, epoch = at.plan[at.stage], self._course.epochs[at.stage]
         every = math.ceil(total / self._schedule.validations)
         if self._trainer is None:
-            if stage not in self._course.ready:
-                warm_start(self._net, stage)
+            self._course.start(self._net, stage)
             self._trainer = self._course.trainer(self._net, stage)
         clock = time.monotonic()
         for drawn in self._trainer.draws(at.iteration, total):

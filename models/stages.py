@@ -271,6 +271,31 @@ def warm_start(net: GLNet, stage: Form) -> None:
             )
 
 
+def start_outputs(net: GLNet, stage: Form, positions: Sequence[int]) -> None:
+    """Starts outputs that a trained branch does not have yet from those of the global branch.
+
+    Its last map is like the local branch's, which stage 2 has been holding close to it, and like
+    that of the second global branch, which began as its copy.
+
+    Args:
+        net: The networks.
+        stage: The stage that is about to begin.
+        positions: The classes that stage 1 has brought.
+    """
+    if stage is Form.GLOBAL or not positions:
+        return
+    branch = net.local if stage is Form.GLOBAL_TO_LOCAL else net.feedback
+    assert branch is not None and net.ensemble is not None
+    rows = list(positions)
+    source, own, joint = net.context.decoder.classify, branch.decoder.classify, net.ensemble
+    assert source.bias is not None and own.bias is not None and joint.bias is not None
+    with torch.no_grad():
+        own.weight[rows], own.bias[rows] = source.weight[rows], source.bias[rows]
+        if stage is Form.GLOBAL_TO_LOCAL:
+            joint.weight[rows] = torch.cat([source.weight[rows]] * 2, 1) / 2
+            joint.bias[rows] = source.bias[rows]
+
+
 def _pass_own_maps_on(smooth: nn.Conv2d) -> None:
     """Makes the fused smoothing of four levels, [own, other] each, return the own ones."""
     assert smooth.bias is not None

@@ -17,7 +17,7 @@ from glnet_geo.fitting import fit
 from glnet_geo.model_options import PAPER_OPTIONS
 from glnet_geo.models.fpn import DecoderWidths
 from glnet_geo.models.glnet import Architecture, Form, GLNet
-from glnet_geo.models.stages import LocalLosses, prepare_stage, warm_start
+from glnet_geo.models.stages import LocalLosses, prepare_stage, start_outputs, warm_start
 from glnet_geo.segmenter import GLNetSegmenter
 from glnet_geo.training_options import TrainingOptions
 from glnet_geo.validation import score_scenes
@@ -232,6 +232,21 @@ def test_warm_start_begins_as_the_branch_before(stage):
         plain = net.context(pixels)
         other = plain.stages.map(torch.randn_like)
         torch.testing.assert_close(branch(pixels, other).logits, plain.logits)
+
+
+def test_new_classes_begin_as_stage_1_has_learned_them():
+    net = small_net()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    head = net.context.decoder.classify
+    for stage in (Form.GLOBAL, Form.GLOBAL_TO_LOCAL, Form.BOTH_WAYS):
+        start_outputs(net, stage, (1, 4))
+    for branch in (net.local, net.feedback):
+        assert torch.equal(branch.decoder.classify.weight[[1, 4]], head.weight[[1, 4]])
+    own, other = net.ensemble.weight.chunk(2, 1)
+    assert torch.equal(own[1] + other[1], head.weight[1]) and torch.equal(own[4], other[4])
+    for key, value in net.state_dict().items():
+        kept = [0, 2, 3] if "classify" in key or "ensemble" in key else slice(None)
+        assert torch.equal(value[kept], before[key][kept]) if value.ndim else True, key
 
 
 @pytest.mark.parametrize(
