@@ -34,7 +34,8 @@ def learning_options(command: Command) -> Command:
             "3e-4,3e-4,1e-4, in the reference preset 5e-5,2e-5,5e-5.",
         ),
         click.option(
-            "--frames",
+            "--batch-size",
+            "frames",
             type=IntegerList(3),
             help="Frames of a batch in the three stages. Default: 4,2,1, in the reference preset "
             "6,6,6.",

@@ -198,7 +198,17 @@ class _Job:
 
     def identity(self) -> dict[str, Any]:
         """What a kept state must have in common with a run that resumes it."""
-        return {"dataset": repr(self._dataset.scenes), "card": self._model.card.to_dict()}
+        # Wherever the command is given, the files are the same.
+        scenes = [
+            replace(
+                scene,
+                image=scene.image.resolve(),
+                labels=scene.labels.resolve(),
+                aoi=scene.aoi and scene.aoi.resolve(),
+            )
+            for scene in self._dataset.scenes
+        ]
+        return {"scenes": repr(scenes), "card": self._model.card.to_dict()}
 
     def plan(self, options: TrainingOptions, started: float) -> Three:
         """Steps of the three stages for the time there is, by trying out what they take."""

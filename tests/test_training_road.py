@@ -113,7 +113,7 @@ def test_what_is_wrong_is_one_line_and_nothing_is_left(cli, town, tmp_path):
         assert result.code == 1 and message in result.error, result.err
         assert set(os.listdir(tmp_path)) == before
     town.write_text(original)
-    result = cli("train", town, "-o", tmp_path / "m.safetensors", "--frames", "1,1")
+    result = cli("train", town, "-o", tmp_path / "m.safetensors", "--batch-size", "1,1")
     assert result.code == 2
     result = cli("train", town)
     assert result.code == 2 and "--output" in result.err
