@@ -116,9 +116,10 @@ def _duration(seconds: float) -> str:
 def _described(training: Training) -> str:
     card = training.card
     steps = "/".join(map(str, training.iterations))
+    peak = f", peak {training.peak_bytes / 1e9:.1f} GB" if training.peak_bytes else ""
     lines = [
         f"{training.output}   {card.name} {card.version}, {len(card.legend)} classes",
-        f"  {steps} iterations in {_duration(training.seconds)}",
+        f"  {steps} iterations in {_duration(training.seconds)}{peak}",
     ]
     if card.scores:
         figures = (f"{name} {card.scores[name]}" for name in ("mean_iou", "accuracy"))

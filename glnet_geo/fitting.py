@@ -22,6 +22,7 @@ from glnet_geo.devices import choose_device, choose_dtype
 from glnet_geo.errors import TrainingError
 from glnet_geo.labelled_scene import ScenePool
 from glnet_geo.legend import Legend
+from glnet_geo.map_summary import peak_bytes
 from glnet_geo.metrics import Scores
 from glnet_geo.model_options import resolve_options
 from glnet_geo.models.glnet import Form
@@ -43,7 +44,7 @@ from glnet_geo.validation import Validation, score_scenes
 
 _MOST_NAMED = 8  # scenes that a card names one by one
 _STATE = "state"  # name of the file from which a run resumes
-_CACHE_MB = 768  # training reads the same few scenes over and over
+_CACHE_MB = 320  # training reads the same few scenes over and over; with it, in less than 3 GB
 _DEFAULTS = TrainingOptions()
 _EPOCH_STEPS = 20  # at least: an epoch of a single scene would be a step or two
 
@@ -60,6 +61,7 @@ class Training:
         report: The folder with metrics, curves and pictures of the run.
         iterations: Steps of the three stages, as planned.
         seconds: What it took, breaks left out.
+        peak_bytes: Most memory that the process held; None where the system does not say.
     """
 
     output: Path
@@ -67,6 +69,7 @@ class Training:
     report: Path
     iterations: Three
     seconds: float
+    peak_bytes: int | None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -76,6 +79,7 @@ class Training:
             "report": str(self.report),
             "iterations": list(self.iterations),
             "seconds": round(self.seconds, 1),
+            "peak_bytes": self.peak_bytes,
             "scores": dict(self.card.scores),
         }
 
@@ -134,7 +138,7 @@ def fit(
         round_weights(model.net)
         card = job.finished_card(run.plan, options.licence)
         save_model(model.net, card, output, half=True)
-    return Training(output, card, job.report.folder, run.plan, run.seconds)
+    return Training(output, card, job.report.folder, run.plan, run.seconds, peak_bytes())
 
 
 def _starting_model(dataset: Dataset, output: Path, options: TrainingOptions) -> NewModel:
