@@ -150,6 +150,11 @@ class ScenePool(AbstractContextManager["ScenePool"]):
         """The classes."""
         return self._legend
 
+    @property
+    def split(self) -> str:
+        """The split that they belong to."""
+        return self._scenes[0].split
+
     def __getitem__(self, index: int) -> OpenScene:
         """A scene by its position, open until others have been used."""
         if index not in self._open:

@@ -12,9 +12,11 @@ from glnet_geo.census import Census, take_census
 from glnet_geo.errors import DatasetError
 from glnet_geo.grid import Grid, Window
 from glnet_geo.labelled_scene import OpenScene, Sample, ScenePool
+from glnet_geo.legend import IGNORED
 
 _CELLS = 8  # of a census that a frame is wide, at least
 _LARGEST_CELL = 256  # pixels
+_TRIES = 8  # where labels lie on what the image has no data of
 _MOST_ENLARGED = 2.0  # times that a scene is enlarged to fill a frame without a warning
 _log = logging.getLogger(__name__)
 
@@ -91,7 +93,8 @@ class FrameSampler:
         self._places = [(k, place) for k, place in enumerate(places) if place.census.pixels.any()]
         if not self._places:
             raise DatasetError(
-                "No pixel of the scenes has a label that counts. Look at them: train --check."
+                f'No pixel of the scenes with split = "{scenes.split}" has a label that counts. '
+                "Look at them: train --check."
             )
         self.class_pixels: npt.NDArray[np.int64] = sum(
             (place.census.pixels for place in places), np.zeros(n_classes, np.int64)
@@ -106,6 +109,13 @@ class FrameSampler:
 
     def draw(self, rng: np.random.Generator, size: int) -> Sample:
         """Draws one frame, resampled to `size` x `size` pixels."""
+        for _ in range(_TRIES):
+            sample = self._draw(rng, size)
+            if (sample.target != IGNORED).any():
+                break
+        return self._vary(sample, rng)
+
+    def _draw(self, rng: np.random.Generator, size: int) -> Sample:
         places, position = self._places, None
         if self._rare and rng.random() < self._rare:
             classes = list(self._holders)
@@ -114,7 +124,7 @@ class FrameSampler:
         index, place = places[rng.integers(len(places))]
         limit = np.log(self._augmentation.scale)
         window = place.draw(rng, float(np.exp(rng.uniform(-limit, limit))), position)
-        return self._vary(self._scenes[index].read(window, size), rng)
+        return self._scenes[index].read(window, size)
 
     def _vary(self, sample: Sample, rng: np.random.Generator) -> Sample:
         varied = self._augmentation

@@ -128,7 +128,7 @@ def test_scenes_smaller_than_a_frame_are_enlarged_with_a_warning(tmp_path, caplo
 
 
 def test_scenes_without_labels_are_refused(tmp_path):
-    with pytest.raises(DatasetError, match="No pixel"):
+    with pytest.raises(DatasetError, match='split = "train" has a label'):
         sampler([scene(tmp_path, np.zeros((90, 90), np.uint8))])
 
 
@@ -140,6 +140,15 @@ def test_invalid_pixels_have_no_labels(tmp_path):
     one = LabelledScene(tmp_path / "n.tif", tmp_path / "n_labels.tif", "train")
     (sample,) = draws(sampler([one]), 1)
     assert sample.target[10, 20] == IGNORED and (sample.target == IGNORED).sum() == 1
+
+
+def test_labels_where_there_is_no_image_are_passed_over(tmp_path):
+    image = noise(400, 400).clip(1)
+    image[:, :, :300] = 0
+    placed_tif(tmp_path / "n.tif", image, nodata=0)
+    placed_tif(tmp_path / "n_labels.tif", ids(400, 400)[None])
+    one = LabelledScene(tmp_path / "n.tif", tmp_path / "n_labels.tif", "train")
+    assert all((sample.target != IGNORED).any() for sample in draws(sampler([one]), 10))
 
 
 def test_many_scenes_are_not_open_at_a_time(tmp_path, monkeypatch):
