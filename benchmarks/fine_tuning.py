@@ -5,7 +5,7 @@
 
 FOLDER holds tile5_sat.jpg and tile5_mask.png of the Dubai set (see NOTICE), on which the bundled
 model was not trained. Four polygons of each class are cut out of the mask as a person would draw
-them: a blob of 25 to 60 pixels around a random place, as far as it is of the place's class. They
+them: a blob of 40 to 160 pixels around a random place, as far as it is of the place's class. They
 are saved in degrees, with names that the bundled model does not know. Trained are a model that
 starts from the bundled one, and a new one for comparison. Both map the scene, and what lies outside
 the polygons is scored; so is the bundled model's own map.
@@ -31,7 +31,7 @@ from rasterio.features import rasterize, shapes
 NAMES = {1: "houses", 2: "open ground", 3: "streets", 4: "green", 5: "sea"}
 COLORS = {1: "#3c1098", 2: "#8429f6", 3: "#6ec1e4", 4: "#fedd3a", 5: "#e2a929"}
 A_CLASS = 4  # polygons of each
-RADII = (25, 60)  # pixels
+RADII = (40, 160)  # pixels
 SMALLEST = 400  # pixels
 PLACE = {"crs": "EPSG:32640", "transform": Affine(0.5, 0, 330_000, 0, -0.5, 2_780_000)}
 DATASET = """

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from glnet_geo.chip import Mask
 from glnet_geo.datasets import LabelledScene
 from glnet_geo.grid import Window
 from glnet_geo.labels import LabelWindow, open_labels, positions_of
@@ -18,6 +19,8 @@ from glnet_geo.radiometry import Stretch, find_stretch, shrink
 from glnet_geo.raster import SceneReader
 
 _BANDS_ADVICE = "Set its bands in the dataset file."
+_MOST_READ = 6144  # rows of a window at full resolution: 113 MB of three bands
+_STRIP_PIXELS = 16_000_000
 _MOST_OPEN = 24  # scenes: a process may have about a thousand files open, and each takes several
 
 
@@ -87,14 +90,39 @@ class OpenScene(AbstractContextManager["OpenScene"]):
         self._labels.close()
 
     def read(self, window: Window, size: int) -> Sample:
-        """Reads a square window, resampled to `size` x `size`."""
-        # GDAL's own resampling takes ten times as long on files in one-row blocks (JPEG, PNG).
-        chip = self._image.read(window)
-        target = self.read_positions(window)
-        target[~chip.valid] = IGNORED
-        nearest = ((np.arange(size) + 0.5) * (window.height / size)).astype(int)
-        pixels = shrink(self.stretch.apply(chip.pixels), size, size)
-        return Sample(pixels, target[np.ix_(nearest, nearest)], self.scene.image.name)
+        """Reads a square window, resampled to `size` x `size`; memory is bounded."""
+        if window.height > _MOST_READ:
+            pixels, valid = self._read_view(window, size)
+        else:
+            # GDAL's own resampling takes ten times as long on files in one-row blocks (JPEG, PNG).
+            chip = self._image.read(window)
+            pixels = shrink(self.stretch.apply(chip.pixels), size, size)
+            valid = chip.valid[_nearest(window.height, size)][:, _nearest(window.width, size)]
+        target = np.where(valid, self._read_nearest(window, size), IGNORED).astype(np.uint8)
+        return Sample(pixels, target, self.scene.image.name)
+
+    def _read_view(self, window: Window, size: int) -> tuple[npt.NDArray[np.uint8], Mask]:
+        """The pixels of a window from the scene in other pixels, to the nearest of them."""
+        scale = size / window.height
+        height, width = (
+            max(round(side * scale), size) for side in (self.grid.height, self.grid.width)
+        )
+        top = min(round(window.top * scale), height - size)
+        left = min(round(window.left * scale), width - size)
+        chip = self._image.view(height, width).read(Window(top, left, size, size))
+        return self.stretch.apply(chip.pixels), chip.valid
+
+    def _read_nearest(self, window: Window, size: int) -> npt.NDArray[np.uint8]:
+        """The labels at the centres of `size` x `size` pixels of a window."""
+        rows, columns = _nearest(window.height, size), _nearest(window.width, size)
+        target = np.empty((size, size), np.uint8)
+        count = max(_STRIP_PIXELS * size // (window.height * window.width), 1)
+        for first in range(0, size, count):
+            some = rows[first : first + count]
+            height = int(some[-1] - some[0]) + 1
+            strip = Window(window.top + int(some[0]), window.left, height, window.width)
+            target[first : first + count] = self.read_positions(strip)[some - some[0]][:, columns]
+        return target
 
     def read_positions(self, window: Window) -> npt.NDArray[np.uint8]:
         """The labels of a window, H x W: positions of classes in the legend, or `IGNORED`.
@@ -122,6 +150,11 @@ class OpenScene(AbstractContextManager["OpenScene"]):
         if self.scene.blocks is not None:
             positions[~self.scene.blocks.mask(self.grid, window)] = IGNORED
         return positions
+
+
+def _nearest(length: int, size: int) -> npt.NDArray[np.int64]:
+    """The pixel under the centre of each of `size` larger or smaller ones."""
+    return ((np.arange(size) + 0.5) * (length / size)).astype(np.int64)
 
 
 class ScenePool(AbstractContextManager["ScenePool"]):

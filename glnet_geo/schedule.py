@@ -114,6 +114,6 @@ PAPER = Schedule(
 )
 """The paper's rates, batches and augmentation (section 4.1)."""
 
-FINE_TUNING = Schedule(learning_rates=(3e-5, 3e-5, 1e-5), head_rate=100.0)
+FINE_TUNING = Schedule(learning_rates=(1e-4, 1e-4, 3e-5), head_rate=30.0)
 """For a model that has been trained on something similar: it need not learn to see, but new classes
 start from nothing, and there is little time for them."""

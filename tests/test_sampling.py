@@ -8,6 +8,7 @@ import pytest
 from glnet_geo.census import take_census
 from glnet_geo.datasets import LabelledScene
 from glnet_geo.errors import DatasetError
+from glnet_geo.grid import Window
 from glnet_geo.labelled_scene import OpenScene, ScenePool
 from glnet_geo.legend import DUBAI, IGNORED
 from glnet_geo.sampling import STILL, Augmentation, FrameSampler
@@ -149,6 +150,24 @@ def test_labels_where_there_is_no_image_are_passed_over(tmp_path):
     placed_tif(tmp_path / "n_labels.tif", ids(400, 400)[None])
     one = LabelledScene(tmp_path / "n.tif", tmp_path / "n_labels.tif", "train")
     assert all((sample.target != IGNORED).any() for sample in draws(sampler([one]), 10))
+
+
+def test_large_windows_are_read_in_parts(tmp_path, monkeypatch):
+    labels = np.repeat(np.repeat(ids(12, 15), 40, 0), 40, 1)
+    image = np.repeat(labels[None] * 40, 3, 0)
+    image[:, :60, :80] = 0
+    placed_tif(tmp_path / "v.tif", image, nodata=0)
+    placed_tif(tmp_path / "v_labels.tif", labels[None])
+    one = LabelledScene(tmp_path / "v.tif", tmp_path / "v_labels.tif", "train")
+    window = Window(40, 40, 400, 400)
+    with OpenScene(one, DUBAI, 3) as opened:
+        whole = opened.read(window, 50)
+        monkeypatch.setattr("glnet_geo.labelled_scene._MOST_READ", 100)
+        monkeypatch.setattr("glnet_geo.labelled_scene._STRIP_PIXELS", 10_000)
+        parts = opened.read(window, 50)
+    np.testing.assert_array_equal(parts.target, whole.target)
+    inside = whole.target != IGNORED
+    np.testing.assert_array_equal(parts.pixels[0][inside] // 40 - 1, whole.target[inside])
 
 
 def test_many_scenes_are_not_open_at_a_time(tmp_path, monkeypatch):
