@@ -59,7 +59,10 @@ if TYPE_CHECKING:
 @resume_option
 @json_option
 @verbosity_options
+@click.pass_context
 def train(
+    context: click.Context,
+    /,
     dataset: Path,
     output: Path | None,
     check: bool,
@@ -78,8 +81,8 @@ def train(
     if check:
         from glnet_geo.cli.train_check import run_check
 
-        run_check(dataset, data, output, options["overwrite"], as_json, quiet)
-        return
+        code = run_check(dataset, data, output, options["overwrite"], as_json, quiet)
+        context.exit(code)
     if output is None:
         raise click.UsageError("Missing option '-o' / '--output'.")
     from glnet_geo.fitting import fit

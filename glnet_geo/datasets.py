@@ -85,6 +85,12 @@ class Dataset:
     model: Mapping[str, Any]
 
     @property
+    def n_bands(self) -> int:
+        """Bands that a new model takes: those that are named, else three."""
+        bands = next((scene.bands for scene in self.scenes if scene.bands), None)
+        return 3 if bands is None else len(bands)
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """What a run reads, each file once."""
         paths = (path for scene in self.scenes for path in (scene.image, scene.labels, scene.aoi))

@@ -11,9 +11,9 @@ from glnet_geo.grid import Grid
 from glnet_geo.legend import DUBAI
 from glnet_geo.map_summary import MapSummary
 from glnet_geo.metrics import ConfusionMatrix, Scores
-from glnet_geo.outputs import check_output, publish, working_folder
+from glnet_geo.outputs import check_output, write_whole
 from glnet_geo.prediction import predict
-from glnet_geo.quicklook import quicklook
+from glnet_geo.quicklook import Panel, png_bytes, quicklook
 from glnet_geo.raster import read_classes
 from glnet_geo.raster_output import class_map, write_scene
 from glnet_geo.synthetic import make_scene
@@ -88,13 +88,10 @@ def run_demo(
     polygons = vectorize(landcover, vector, generalisation=_GENERALISATION, overwrite=overwrite)
     predicted = read_classes(landcover)
     panels = (
-        ("Scene (synthetic)", made.pixels),
-        ("Truth", made.labels),
-        ("Prediction", predicted),
+        Panel("Scene (synthetic)", made.pixels),
+        Panel("Truth", made.labels),
+        Panel("Prediction", predicted),
     )
-    with working_folder(picture) as work:
-        drawn = work / "drawn"
-        quicklook(panels, DUBAI).save(drawn, "PNG")
-        publish(drawn, picture)
+    write_whole(picture, png_bytes(quicklook(panels, DUBAI)))
     scores = ConfusionMatrix(DUBAI).add(made.labels, predicted).scores()
     return DemoResult(scene, truth, picture, summary, polygons, scores)

@@ -226,10 +226,29 @@ def extent_on(path: Path, extent: Grid, grid: Grid) -> AreaOfInterest:
     Raises:
         FeaturesError: See `place`.
     """
-    corners = ((0, 0), (extent.width, 0), (extent.width, extent.height), (0, extent.height))
-    outline = shapely.Polygon([extent.transform @ corner for corner in corners])
-    outlines = Outlines(path, GeoSeries([outline], crs=extent.crs))
-    return AreaOfInterest.place(outlines, grid, must_overlap=False)
+    return AreaOfInterest.place(_extent(path, extent), grid, must_overlap=False)
+
+
+def shared_pixels(path: Path, extent: Grid, grid: Grid) -> float:
+    """How much of a grid another raster covers, in pixels of the grid.
+
+    Args:
+        path: The raster, for messages.
+        extent: Its grid.
+        grid: The grid.
+
+    Raises:
+        FeaturesError: See `place`.
+    """
+    covered = _to_pixels(place(_extent(path, extent), grid), grid)
+    whole = shapely.box(0, 0, grid.width, grid.height)
+    return float(shapely.area(shapely.intersection(covered, whole)).sum())
+
+
+def _extent(path: Path, grid: Grid) -> Outlines:
+    corners = ((0, 0), (grid.width, 0), (grid.width, grid.height), (0, grid.height))
+    outline = shapely.Polygon([grid.transform @ corner for corner in corners])
+    return Outlines(path, GeoSeries([outline], crs=grid.crs))
 
 
 def _to_pixels(geometries: Geometries, grid: Grid) -> Geometries:

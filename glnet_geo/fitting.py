@@ -146,9 +146,7 @@ def _starting_model(dataset: Dataset, output: Path, options: TrainingOptions) ->
     given = {**dataset.model, **options.model}
     if options.init is not None:
         return derived_model(find_model(options.init), name, dataset.legend, given, seed)
-    bands = next(iter(dataset.split("train"))).bands
-    n_bands = 3 if bands is None else len(bands)
-    return new_model(name, dataset.legend, n_bands, resolve_options(given), seed)
+    return new_model(name, dataset.legend, dataset.n_bands, resolve_options(given), seed)
 
 
 class _Job:

@@ -18,7 +18,9 @@ from glnet_geo.legend import IGNORED, Legend
 from glnet_geo.radiometry import Stretch, find_stretch, shrink
 from glnet_geo.raster import SceneReader
 
-_BANDS_ADVICE = "Set its bands in the dataset file."
+BANDS_ADVICE = "Set its bands in the dataset file."
+"""What to do about an image whose bands do not fit."""
+
 _MOST_READ = 6144  # rows of a window at full resolution: 113 MB of three bands
 _STRIP_PIXELS = 16_000_000
 _MOST_OPEN = 24  # scenes: a process may have about a thousand files open, and each takes several
@@ -70,7 +72,7 @@ class OpenScene(AbstractContextManager["OpenScene"]):
     ) -> None:
         self.scene = scene
         self._legend = legend
-        self._image = SceneReader(scene.image, scene.bands, n_bands, _BANDS_ADVICE)
+        self._image = SceneReader(scene.image, scene.bands, n_bands, BANDS_ADVICE)
         try:
             self.grid = self._image.grid
             self._labels = open_labels(scene, self.grid, legend)

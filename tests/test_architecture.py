@@ -167,7 +167,7 @@ FLOORS = (
         "batching",
         "cluster_client",
     },
-    {"fitting", "demonstration"},
+    {"scene_check", "dataset_check", "fitting", "demonstration"},
     {"cli"},
 )
 FENCES = {

@@ -1,0 +1,209 @@
+"""A dataset looked at before it is trained on: the whole of `glnet-geo train --check`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from glnet_geo.datasets import Dataset, LabelledScene
+from glnet_geo.errors import GlnetGeoError
+from glnet_geo.features import shared_pixels
+from glnet_geo.legend import Legend
+from glnet_geo.model_options import resolve_options
+from glnet_geo.outputs import check_output, write_whole
+from glnet_geo.quicklook import Panel, contact_sheet, png_bytes
+from glnet_geo.raster import gdal_environment
+from glnet_geo.scene_check import CheckedScene, check_scene
+from glnet_geo.splits import SPLITS
+
+_MOST_ROWS = 24  # of the sheet
+_A_SCENE = 3  # at most
+_SAME_GSD = 2.0  # factor
+_LEAST_SHARED = 0.5  # pixels: less is rounding where scenes share a border
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DatasetCheck:
+    """What was found.
+
+    Attributes:
+        name: The dataset's name.
+        legend: The classes.
+        scenes: Those that could be opened.
+        errors: What makes training fail or deceive.
+        warnings: What may be meant so.
+        sheet: The picture of samples; None where there was nothing to show.
+    """
+
+    name: str
+    legend: Legend
+    scenes: tuple[CheckedScene, ...]
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+    sheet: Path | None
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 with errors."""
+        return int(bool(self.errors))
+
+    def pixels(self, split: str) -> npt.NDArray[np.int64]:
+        """Labelled pixels of each class in a split, K."""
+        total = np.zeros(len(self.legend), np.int64)
+        for one in self.scenes:
+            if one.scene.split == split:
+                total += one.pixels
+        return total
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        names = [one.name for one in self.legend.classes]
+        return {
+            "name": self.name,
+            "scenes": [one.to_dict(self.legend) for one in self.scenes],
+            "pixels": {
+                split: dict(zip(names, self.pixels(split).tolist(), strict=True))
+                for split in SPLITS
+            },
+            "errors": list(self.errors),
+            "warnings": list(self.warnings),
+            "sheet": None if self.sheet is None else str(self.sheet),
+        }
+
+
+def check_dataset(
+    dataset: Dataset,
+    sheet: Path,
+    overwrite: bool = False,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> DatasetCheck:
+    """Looks at every scene of a dataset, and at all of them together.
+
+    Args:
+        dataset: The dataset.
+        sheet: Picture of samples with their labels to write.
+        overwrite: Whether an existing one may be replaced.
+        report: Told the scenes done and all scenes.
+
+    Raises:
+        GlnetGeoError: The sheet cannot be written. What is wrong with scenes is part of the result.
+    """
+    check_output(sheet, overwrite, dataset.files)
+    options = resolve_options(dataset.model)
+    count = len(dataset.scenes)
+    each = max(min(_A_SCENE, _MOST_ROWS // count), 1)
+    scenes: list[CheckedScene] = []
+    rows: list[list[Panel]] = []
+    errors: list[str] = []
+    with gdal_environment():
+        for index, scene in enumerate(_spread(dataset)):
+            report(index, count)
+            samples = each if len(rows) < _MOST_ROWS else 0
+            try:
+                found, panels = check_scene(
+                    scene, dataset.legend, dataset.n_bands, options.frame, samples
+                )
+            except GlnetGeoError as error:
+                errors.append(str(error))
+                continue
+            scenes.append(found)
+            rows += panels
+        report(count, count)
+    errors += [text for one in scenes for text in one.errors]
+    warnings = [text for one in scenes for text in one.warnings]
+    errors += [*_twice(dataset), *_leaks(scenes)]
+    warnings += [*_resolutions(scenes, options.gsd)]
+    if rows:
+        write_whole(sheet, png_bytes(contact_sheet(rows, dataset.legend)))
+    check = DatasetCheck(dataset.name, dataset.legend, tuple(scenes), (), (), None)
+    warnings += _absent(check, dataset)
+    return DatasetCheck(
+        dataset.name,
+        dataset.legend,
+        tuple(scenes),
+        tuple(dict.fromkeys(errors)),
+        tuple(dict.fromkeys(warnings)),
+        sheet if rows else None,
+    )
+
+
+def _spread(dataset: Dataset) -> Iterator[LabelledScene]:
+    """The scenes, splits in turn, so that a sheet that is full shows some of each."""
+    waiting = [list(dataset.split(split)) for split in SPLITS]
+    while any(waiting):
+        for scenes in waiting:
+            if scenes:
+                yield scenes.pop(0)
+
+
+def _twice(dataset: Dataset) -> Iterator[str]:
+    """Images that are in several splits as a whole."""
+    splits: dict[Path, set[str]] = {}
+    for scene in dataset.scenes:
+        if scene.blocks is None:
+            splits.setdefault(scene.image.resolve(), set()).add(scene.split)
+    for image, found in splits.items():
+        if len(found) > 1:
+            yield f"{image} is in {' and '.join(sorted(found))}: what is learned there is scored."
+
+
+def _leaks(scenes: Sequence[CheckedScene]) -> Iterator[str]:
+    """Ground that scenes of different splits share."""
+    placed = [one for one in scenes if one.grid.is_georeferenced]
+    for one, other in combinations(placed, 2):
+        if one.scene.split == other.scene.split or one.scene.image == other.scene.image:
+            continue
+        if one.scene.blocks is not None and other.scene.blocks is not None:
+            continue  # they agree on every place
+        try:
+            shared = shared_pixels(other.scene.image, other.grid, one.grid)
+        except GlnetGeoError:
+            continue  # on the other side of the globe
+        if shared > _LEAST_SHARED:
+            assert one.grid.pixel_area_m2 is not None and other.grid.pixel_area_m2 is not None
+            area = shared * one.grid.pixel_area_m2
+            smaller = min(
+                scene.grid.height * scene.grid.width * (scene.grid.pixel_area_m2 or 1.0)
+                for scene in (one, other)
+            )
+            yield (
+                f"{one.scene.image} ({one.scene.split}) and {other.scene.image} "
+                f"({other.scene.split}) share {area / 1e4:.2f} ha of ground, "
+                f"{100 * area / smaller:.0f} % of the smaller one: what is learned there is scored."
+            )
+
+
+def _resolutions(scenes: Sequence[CheckedScene], gsd: float | None) -> Iterator[str]:
+    """Scenes whose pixels are of another size than is expected."""
+    known = [one.gsd for one in scenes if one.gsd is not None]
+    typical = gsd or (float(np.median(known)) if known else None)
+    for one in scenes:
+        if one.gsd is None:
+            if gsd is not None:
+                yield (
+                    f"{one.scene.image} has no resolution: its pixels are taken as {gsd:g} m. "
+                    "Set its gsd."
+                )
+        elif typical is not None and not 1 / _SAME_GSD < one.gsd / typical < _SAME_GSD:
+            yield f"{one.scene.image} has {one.gsd:.3g} m pixels, where {typical:.3g} m are usual."
+
+
+def _absent(check: DatasetCheck, dataset: Dataset) -> list[str]:
+    """Classes that one split lacks, and splits that are missing."""
+    if not dataset.split("val"):
+        return ['No scene has split = "val": the model will not be scored.']
+    found = []
+    for position in dataset.legend.counted:
+        name = dataset.legend.classes[position].name
+        train, val = (check.pixels(split)[position] for split in ("train", "val"))
+        if not train:
+            found.append(f"The class {name!r} is nowhere in train: it cannot be learned.")
+        elif not val:
+            found.append(f"The class {name!r} is nowhere in val: it will not be scored.")
+    return found
