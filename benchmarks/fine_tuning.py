@@ -5,10 +5,10 @@
 
 FOLDER holds tile5_sat.jpg and tile5_mask.png of the Dubai set (see NOTICE), on which the bundled
 model was not trained. Four polygons of each class are cut out of the mask as a person would draw
-them: a blob of 40 to 160 pixels around a random place, as far as it is of the place's class. They
-are saved in degrees, with names that the bundled model does not know. Trained are a model that
-starts from the bundled one, and a new one for comparison. Both map the scene, and what lies outside
-the polygons is scored; so is the bundled model's own map.
+them: a blob of 40 to 160 pixels around a random place, as far as it is of the place's class, far
+from the others of the class. They are saved in degrees, with names that the bundled model does not
+know. Trained are a model that starts from the bundled one, and a new one for comparison. Both map
+the scene, and what lies outside the polygons is scored; so is the bundled model's own map.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ COLORS = {1: "#3c1098", 2: "#8429f6", 3: "#6ec1e4", 4: "#fedd3a", 5: "#e2a929"}
 A_CLASS = 4  # polygons of each
 RADII = (40, 160)  # pixels
 SMALLEST = 400  # pixels
+CANDIDATES = 20  # places that a polygon is chosen among
 PLACE = {"crs": "EPSG:32640", "transform": Affine(0.5, 0, 330_000, 0, -0.5, 2_780_000)}
 DATASET = """
 name = "tile 5, {count} polygons"
@@ -53,11 +54,17 @@ def write(path: Path, bands: np.ndarray) -> None:
         file.write(bands)
 
 
-def draw_polygon(mask: np.ndarray, class_id: int, rng: np.random.Generator) -> shapely.Polygon:
-    """A blob around a random place of a class, in pixels."""
+def draw_polygon(
+    mask: np.ndarray, class_id: int, others: list[shapely.Polygon], rng: np.random.Generator
+) -> shapely.Polygon:
+    """A blob around a place of a class, in pixels, of some random ones the farthest from others."""
     places = np.flatnonzero(mask == class_id)
     while True:
-        row, column = divmod(int(rng.choice(places)), mask.shape[1])
+        some = [divmod(int(one), mask.shape[1]) for one in rng.choice(places, CANDIDATES)]
+        row, column = max(
+            some,
+            key=lambda one: min((p.distance(shapely.Point(one[::-1])) for p in others), default=0),
+        )
         radius = int(rng.integers(*RADII))
         top, left = max(row - radius, 0), max(column - radius, 0)
         near = mask[top : row + radius + 1, left : column + radius + 1] == class_id
@@ -76,9 +83,11 @@ def make_data(source: Path, folder: Path, seed: int) -> int:
     scene = np.moveaxis(np.array(Image.open(source / "tile5_sat.jpg").convert("RGB")), -1, 0)
     mask = np.array(Image.open(source / "tile5_mask.png"))
     rng = np.random.default_rng(seed)
-    drawn = [
-        (class_id, draw_polygon(mask, class_id, rng)) for class_id in NAMES for _ in range(A_CLASS)
-    ]
+    drawn: list[tuple[int, shapely.Polygon]] = []
+    for class_id in NAMES:
+        for _ in range(A_CLASS):
+            others = [polygon for one, polygon in drawn if one == class_id]
+            drawn.append((class_id, draw_polygon(mask, class_id, others, rng)))
     inside = rasterize([polygon for _, polygon in drawn], mask.shape) > 0
     write(folder / "scene.tif", scene)
     write(folder / "truth.tif", np.where(inside, 0, mask)[None].astype(np.uint8))

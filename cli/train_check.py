@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +52,7 @@ def describe(found: DatasetCheck) -> str:
         lines += [f"  {title}: {text}" for text in listed(texts)]
     if found.sheet is not None:
         lines.append(f"{found.sheet}   samples with their labels")
-    verdict = f"{len(found.errors)} errors, {len(found.warnings)} warnings"
+    verdict = f"{_count(found.errors, 'error')}, {_count(found.warnings, 'warning')}"
     return "\n".join([*lines, verdict])
 
 
@@ -79,6 +79,10 @@ def _class_lines(found: DatasetCheck) -> Iterator[str]:
         counts = [(pixels[split][position], pixels[split].sum()) for split in used]
         cells = (f"{count:>14,}{_share(count / total):>8}" for count, total in counts)
         yield f"  {land_cover.name:<{width}}" + "".join(cells)
+
+
+def _count(texts: Sequence[str], what: str) -> str:
+    return f"{len(texts)} {what}{'' if len(texts) == 1 else 's'}"
 
 
 def _share(value: float) -> str:

@@ -52,6 +52,7 @@ class OpenScene(AbstractContextManager["OpenScene"]):
 
     Attributes:
         scene: As given.
+        legend: As given.
         grid: The image's grid.
         gsd: Ground sample distance in metres; None where nobody knows.
         stretch: Mapping of pixel values to 0-255.
@@ -71,7 +72,7 @@ class OpenScene(AbstractContextManager["OpenScene"]):
         stretch: Stretch | None = None,
     ) -> None:
         self.scene = scene
-        self._legend = legend
+        self.legend = legend
         self._image = SceneReader(scene.image, scene.bands, n_bands, BANDS_ADVICE)
         try:
             self.grid = self._image.grid
@@ -132,7 +133,7 @@ class OpenScene(AbstractContextManager["OpenScene"]):
         Raises:
             DatasetError: A value is neither a class nor ignored.
         """
-        positions = positions_of(self._labels, window, self.scene, self._legend)
+        positions = positions_of(self._labels, window, self.scene, self.legend)
         return self._confined(positions, window)
 
     def read_labels(self, window: Window) -> LabelWindow:

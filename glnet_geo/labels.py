@@ -80,12 +80,12 @@ def positions_of(
     """
     found = labels.read(window)
     for value in found.unknown:
-        raise DatasetError(_refusal(value, scene, legend))
+        raise DatasetError(refusal(value, scene, legend))
     return found.positions
 
 
-def _refusal(value: str, scene: LabelledScene, legend: Legend) -> str:
-    """What is wrong with a value that is neither a class nor ignored."""
+def refusal(value: str, scene: LabelledScene, legend: Legend) -> str:
+    """What is wrong with a label that is neither a class nor ignored, and what to do about it."""
     if is_vector(scene.labels):
         return (
             f"{scene.labels} has the class {value!r}, which is no class of {legend.name!r}. "

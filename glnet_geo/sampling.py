@@ -12,6 +12,7 @@ from glnet_geo.census import Census, take_census
 from glnet_geo.errors import DatasetError
 from glnet_geo.grid import Grid, Window
 from glnet_geo.labelled_scene import OpenScene, Sample, ScenePool
+from glnet_geo.labels import refusal
 from glnet_geo.legend import IGNORED
 
 _CELLS = 8  # of a census that a frame is wide, at least
@@ -175,6 +176,9 @@ class _Place:
         # A frame holds the whole of a cell, however it is scaled, and so what is in it.
         cell = int(min(max(extent / _CELLS, 1), _LARGEST_CELL))
         census = take_census(scene, n_classes, cell)
+        # Now, not when a frame happens to lie there.
+        for value in census.unknown:
+            raise DatasetError(refusal(value, scene.scene, scene.legend))
         return cls(scene.grid, extent, census, bool(census.labelled.all()))
 
     def draw(self, rng: np.random.Generator, scale: float, position: int | None) -> Window:

@@ -85,6 +85,13 @@ def test_census_names_what_nobody_knows(tmp_path):
         assert take_census(opened, 5).unknown == {"77": 3, "99": 1}
 
 
+def test_labels_that_nobody_knows_are_found_at_once(tmp_path):
+    labels = ids(2000, 2000)
+    labels[1999, 1999] = 77
+    with pytest.raises(DatasetError, match=r"a_labels\.tif has the value 77"):
+        sampler([scene(tmp_path, labels)])
+
+
 def test_frames_lie_around_sparse_labels(tmp_path):
     labels = np.zeros((1000, 1200), np.uint8)
     labels[700:705, 300:310] = 3
