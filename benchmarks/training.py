@@ -7,6 +7,8 @@ Each stage of the bundled architecture and of the paper's is trained in a proces
 frames of 2448 x 2448 of two synthetic scenes of 5000 x 4000 pixels, in the batches that `train`
 makes by default: 4, 2 and 1 frames for the bundled architecture and 6 for the paper's, whose stage
 2 is shown with one: its patches run six at a time, so that memory does not depend on it.
+Then the local branch on a patch, as stage 3 would run it unprepared and as it does
+(`models/frozen.py`).
 Exits with 1 above 3 GB for the bundled architecture, or 8 GB for the paper's.
 """
 
@@ -96,6 +98,49 @@ def train_stage(folder: Path, architecture: str, index: int) -> None:
     print(json.dumps({"seconds": sum(seconds[-steps:]) / steps, "bytes": peak_bytes()}))
 
 
+def time_local(architecture: str) -> None:
+    """Prints how long the local branch takes for a patch, as it is and prepared."""
+    import torch
+
+    from glnet_geo.legend import DUBAI
+    from glnet_geo.model_options import resolve_options
+    from glnet_geo.models.frozen import FrozenContext, FrozenLocal
+    from glnet_geo.models.fused_branch import Place
+    from glnet_geo.models.glnet import local_maps
+    from glnet_geo.models.sharing import FramePatch
+    from glnet_geo.new_models import new_model
+    from glnet_geo.tiling import PatchLayout
+
+    options = resolve_options({"preset": "reference"} if architecture == "paper" else {})
+    net = new_model("m", DUBAI, 3, options, 0).net.eval()
+    net.to_channels_last(torch.device("cpu"))
+    place = Place(torch.device("cpu"), torch.float32)
+    context, local = FrozenContext(net, place), FrozenLocal(net, place)
+    layout = PatchLayout.cover(options.frame, options.frame, options.patch_size)
+    patches = [FramePatch(0, window) for window in layout.windows]
+    stages = context(net.normalize(torch.zeros(1, 3, *[options.global_size] * 2))).stages
+    mixed = local.mix(stages)
+    pixels = net.normalize(torch.zeros(1, 3, *[options.patch_size] * 2))
+    seconds: dict[str, list[float]] = {"plain": [], "prepared": []}
+    with torch.no_grad():
+        for patch in patches[:6]:
+            for name in seconds:
+                started = time.perf_counter()
+                if name == "plain":
+                    local_maps(net.local, pixels, stages, layout, [patch])
+                else:
+                    local(pixels, mixed, layout, [patch])
+                seconds[name].append(time.perf_counter() - started)
+    print(json.dumps({name: min(values) for name, values in seconds.items()}))
+
+
+def run_apart(*arguments: str) -> dict[str, float]:
+    """What this program prints in a process of its own."""
+    command = [sys.executable, __file__, *arguments]
+    result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return dict(json.loads(result.stdout))
+
+
 def main() -> None:
     """Prints a row for each stage."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -103,6 +148,9 @@ def main() -> None:
     parser.add_argument("--stage", type=int, choices=(1, 2, 3))
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.folder and not arguments.stage:
+        time_local(arguments.only)
+        return
     if arguments.folder:
         train_stage(arguments.folder, arguments.only, arguments.stage - 1)
         return
@@ -111,14 +159,14 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         make_data(Path(folder))
         for name in [arguments.only] if arguments.only else LIMITS:
+            times = run_apart("--only", name, "--folder", folder)
             for stage in [arguments.stage] if arguments.stage else (1, 2, 3):
-                chosen = ("--only", name, "--stage", str(stage), "--folder", folder)
-                command = [sys.executable, __file__, *chosen]
-                result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-                found = json.loads(result.stdout)
+                found = run_apart("--only", name, "--stage", str(stage), "--folder", folder)
                 passed &= found["bytes"] <= LIMITS[name]
                 row = f"{name:<12}{stage:>6}{found['seconds']:>10.2f}{found['bytes'] / 1e9:>8.2f}"
                 print(row, flush=True)
+            ratio = times["plain"] / times["prepared"]
+            print(f"{name:<12}frozen local branch, plain / prepared: {ratio:.2f}", flush=True)
     sys.exit(0 if passed else 1)
 
 
