@@ -60,6 +60,15 @@ class Batch:
                 )
 
 
+@pytest.fixture(autouse=True)
+def _threads():
+    """As many as made the fixtures: fewer add up in another order, to other roundings."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 PLACE = Place(torch.device("cpu"), torch.float32)
 
 
