@@ -237,10 +237,15 @@ def shared_pixels(path: Path, extent: Grid, grid: Grid) -> float:
         extent: Its grid.
         grid: The grid.
 
+    Returns:
+        0 where they only share a border, but for rounding.
+
     Raises:
         FeaturesError: See `place`.
     """
     covered = _to_pixels(place(_extent(path, extent), grid), grid)
+    if not shapely.intersects(covered, _box(grid.window)).any():
+        return 0.0
     whole = shapely.box(0, 0, grid.width, grid.height)
     return float(shapely.area(shapely.intersection(covered, whole)).sum())
 
