@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice, product
-from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy.typing as npt
 
 from glnet_geo.datasets import LabelledScene
 from glnet_geo.errors import GlnetGeoError
-from glnet_geo.features import shared_pixels
+from glnet_geo.features import share_on
 from glnet_geo.footprint import footprint_of
 from glnet_geo.grid import Grid
 from glnet_geo.scene_check import CheckedScene
@@ -90,35 +89,24 @@ def _leak(ones: Sequence[CheckedScene], others: Sequence[CheckedScene]) -> str |
     if not pairs:
         return None
     one, other = pairs[0]
-    both = ((one, _shared(one, other)), (other, _shared(other, one)))
-    measured = [(scene.grid, pixels) for scene, pixels in both if pixels is not None]
-    if not measured or not all(pixels for _, pixels in measured):
+    # A map of the world has no outline in the CRS of a town, while the town has one in the world.
+    smaller, larger = sorted((one, other), key=lambda scene: _size(scene.grid))
+    try:
+        share = share_on(smaller.scene.image, smaller.grid, larger.grid)
+    except GlnetGeoError:
+        return None  # far away from where the CRS is defined
+    if not share:
         return None
-    # The smaller one has the larger part in common, and its own CRS knows its area best.
-    share, grid = max(
-        ((pixels / _size(grid), grid) for grid, pixels in measured), key=itemgetter(0)
-    )
-    area = grid.pixel_area_m2
     ground = "ground"
-    if area is not None:
-        ground = f"{share * _size(grid) * area / _M2_PER_HA:.2f} ha of ground"
-    if len(measured) == 2:
-        ground += f", {100 * share:.0f} % of the smaller one"
+    if smaller.grid.pixel_area_m2 is not None:
+        ground = f"{share * _size(smaller.grid) / _M2_PER_HA:.2f} ha of ground"
     advice = "what is learned there is scored."
     if one.scene.blocks is not None and other.scene.blocks is not None:
         advice = "their blocks do not agree. Give blocks in metres, and both images one CRS."
     return (
         f"{one.scene.image} ({one.scene.split}) and {other.scene.image} ({other.scene.split}) "
-        f"share {ground}: {advice}"
+        f"share {ground}, {100 * share:.0f} % of the smaller one: {advice}"
     )
-
-
-def _shared(one: CheckedScene, other: CheckedScene) -> float | None:
-    """How much of a scene another one covers, in pixels; None where its CRS cannot tell."""
-    try:
-        return shared_pixels(other.scene.image, other.grid, one.grid)
-    except GlnetGeoError:
-        return None  # a map of the world in the CRS of a town, for instance
 
 
 def _agree(one: CheckedScene, other: CheckedScene) -> bool:
@@ -133,5 +121,7 @@ def _agree(one: CheckedScene, other: CheckedScene) -> bool:
     )
 
 
-def _size(grid: Grid) -> int:
-    return grid.height * grid.width
+def _size(grid: Grid) -> float:
+    """Area in square metres; in the square of the CRS's unit where metres are unknown."""
+    pixel = grid.pixel_area_m2 or abs(grid.transform.determinant)
+    return grid.height * grid.width * pixel
