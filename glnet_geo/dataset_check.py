@@ -115,7 +115,7 @@ def check_dataset(
                     is_new=scene.image not in seen,
                 )
             except GlnetGeoError as error:
-                errors.append(str(error))
+                errors += [str(error), *_missing(scene)]
                 unread.add(scene.split)
                 continue
             seen.add(scene.image)
@@ -152,6 +152,13 @@ def _spread(dataset: Dataset) -> Iterator[LabelledScene]:
         for scenes in waiting:
             if scenes:
                 yield scenes.pop(0)
+
+
+def _missing(scene: LabelledScene) -> Iterator[str]:
+    """Files that are not there; the first one hides the others."""
+    for path in (scene.image, scene.labels, scene.aoi):
+        if path is not None and not path.exists():
+            yield f"{path} does not exist."
 
 
 def _resolutions(scenes: Sequence[CheckedScene], gsd: float | None) -> Iterator[str]:

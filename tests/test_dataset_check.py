@@ -222,6 +222,14 @@ def test_what_cannot_be_read_is_not_said_to_lack_classes(folder):
     assert len(found.errors) == 1 and not found.warnings
 
 
+def test_all_files_that_are_missing_are_named_once(cli, folder):
+    result = cli("train", folder / "d.toml", "--check", "--data", folder / "nowhere")
+    assert result.code == 1 and "labelled px" not in result.out
+    for name in ("a", "a_labels", "b", "b_labels"):
+        assert result.out.count(f"{name}.tif does not exist") == 1
+    assert "4 errors, 0 warnings" in result.out and not (folder / "d.check.png").exists()
+
+
 def test_unknown_values_are_all_in_the_json(folder):
     labels = ids()
     labels[0, 0] = np.arange(6, 6 + SIDE)
