@@ -42,7 +42,7 @@ def describe(found: DatasetCheck) -> str:
     """The findings as a person reads them."""
     lines = [f"{found.name}   {len(found.scenes)} scenes, {len(found.legend)} classes"]
     lines += listed([_scene_line(one) for one in found.scenes])
-    lines += ["", *_class_lines(found)]
+    lines += _class_lines(found)
     notes = [note for one in found.scenes for note in one.notes]
     for title, texts in (
         ("note", list(dict.fromkeys(notes))),
@@ -73,7 +73,10 @@ def _class_lines(found: DatasetCheck) -> Iterator[str]:
 
     pixels = {split: found.pixels(split) for split in SPLITS}
     used = [split for split in SPLITS if pixels[split].any()]
+    if not used:
+        return
     width = max(len(one.name) for one in found.legend.classes)
+    yield ""
     yield f"  {'labelled px':<{width}}" + "".join(f"{split:>22}" for split in used)
     for position, land_cover in enumerate(found.legend.classes):
         counts = [(pixels[split][position], pixels[split].sum()) for split in used]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,18 @@ import numpy.typing as npt
 
 from glnet_geo.datasets import Dataset, LabelledScene
 from glnet_geo.errors import GlnetGeoError
-from glnet_geo.features import shared_pixels
 from glnet_geo.legend import Legend
 from glnet_geo.model_options import resolve_options
 from glnet_geo.outputs import check_output, write_whole
 from glnet_geo.quicklook import Panel, contact_sheet, png_bytes
 from glnet_geo.raster import gdal_environment
 from glnet_geo.scene_check import CheckedScene, check_scene
+from glnet_geo.split_leaks import images_twice, leaks
 from glnet_geo.splits import SPLITS
 
 _MOST_ROWS = 24  # of the sheet
 _A_SCENE = 3  # at most
 _SAME_GSD = 2.0  # factor
-_LEAST_SHARED = 0.5  # pixels: less is rounding where scenes share a border
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,35 +99,49 @@ def check_dataset(
     scenes: list[CheckedScene] = []
     rows: list[list[Panel]] = []
     errors: list[str] = []
+    unread: set[str] = set()  # splits
+    seen: set[Path] = set()
     with gdal_environment():
         for index, scene in enumerate(_spread(dataset)):
             report(index, count)
             samples = each if len(rows) < _MOST_ROWS else 0
             try:
                 found, panels = check_scene(
-                    scene, dataset.legend, dataset.n_bands, options.frame, samples
+                    scene,
+                    dataset.legend,
+                    dataset.n_bands,
+                    options.frame,
+                    samples,
+                    is_new=scene.image not in seen,
                 )
             except GlnetGeoError as error:
-                errors.append(str(error))
+                errors += [str(error), *_missing(scene)]
+                unread.add(scene.split)
                 continue
+            seen.add(scene.image)
+            if found.unknown:
+                unread.add(scene.split)
             scenes.append(found)
             rows += panels
         report(count, count)
     errors += [text for one in scenes for text in one.errors]
     warnings = [text for one in scenes for text in one.warnings]
-    errors += [*_twice(dataset), *_leaks(scenes)]
+    errors += [*images_twice(dataset.scenes), *leaks(scenes)]
     warnings += [*_resolutions(scenes, options.gsd)]
+    if not dataset.split("val"):
+        warnings.append('No scene has split = "val": the model will not be scored.')
+    check = DatasetCheck(dataset.name, dataset.legend, tuple(scenes), (), (), None)
+    # Nobody knows what a scene that cannot be read holds, or what its unknown values mean.
+    unlearnable, missing = _absent(check, frozenset(SPLITS) - unread)
+    errors += unlearnable
+    warnings += missing
     if rows:
         write_whole(sheet, png_bytes(contact_sheet(rows, dataset.legend)))
-    check = DatasetCheck(dataset.name, dataset.legend, tuple(scenes), (), (), None)
-    warnings += _absent(check, dataset)
-    return DatasetCheck(
-        dataset.name,
-        dataset.legend,
-        tuple(scenes),
-        tuple(dict.fromkeys(errors)),
-        tuple(dict.fromkeys(warnings)),
-        sheet if rows else None,
+    return replace(
+        check,
+        errors=tuple(dict.fromkeys(errors)),
+        warnings=tuple(dict.fromkeys(warnings)),
+        sheet=sheet if rows else None,
     )
 
 
@@ -142,41 +154,11 @@ def _spread(dataset: Dataset) -> Iterator[LabelledScene]:
                 yield scenes.pop(0)
 
 
-def _twice(dataset: Dataset) -> Iterator[str]:
-    """Images that are in several splits as a whole."""
-    splits: dict[Path, set[str]] = {}
-    for scene in dataset.scenes:
-        if scene.blocks is None:
-            splits.setdefault(scene.image.resolve(), set()).add(scene.split)
-    for image, found in splits.items():
-        if len(found) > 1:
-            yield f"{image} is in {' and '.join(sorted(found))}: what is learned there is scored."
-
-
-def _leaks(scenes: Sequence[CheckedScene]) -> Iterator[str]:
-    """Ground that scenes of different splits share."""
-    placed = [one for one in scenes if one.grid.is_georeferenced]
-    for one, other in combinations(placed, 2):
-        if one.scene.split == other.scene.split or one.scene.image == other.scene.image:
-            continue
-        if one.scene.blocks is not None and other.scene.blocks is not None:
-            continue  # they agree on every place
-        try:
-            shared = shared_pixels(other.scene.image, other.grid, one.grid)
-        except GlnetGeoError:
-            continue  # on the other side of the globe
-        if shared > _LEAST_SHARED:
-            assert one.grid.pixel_area_m2 is not None and other.grid.pixel_area_m2 is not None
-            area = shared * one.grid.pixel_area_m2
-            smaller = min(
-                scene.grid.height * scene.grid.width * (scene.grid.pixel_area_m2 or 1.0)
-                for scene in (one, other)
-            )
-            yield (
-                f"{one.scene.image} ({one.scene.split}) and {other.scene.image} "
-                f"({other.scene.split}) share {area / 1e4:.2f} ha of ground, "
-                f"{100 * area / smaller:.0f} % of the smaller one: what is learned there is scored."
-            )
+def _missing(scene: LabelledScene) -> Iterator[str]:
+    """Files that are not there; the first one hides the others."""
+    for path in (scene.image, scene.labels, scene.aoi):
+        if path is not None and not path.exists():
+            yield f"{path} does not exist."
 
 
 def _resolutions(scenes: Sequence[CheckedScene], gsd: float | None) -> Iterator[str]:
@@ -190,20 +172,36 @@ def _resolutions(scenes: Sequence[CheckedScene], gsd: float | None) -> Iterator[
                     f"{one.scene.image} has no resolution: its pixels are taken as {gsd:g} m. "
                     "Set its gsd."
                 )
-        elif typical is not None and not 1 / _SAME_GSD < one.gsd / typical < _SAME_GSD:
+        elif typical is not None and not 1 / _SAME_GSD <= one.gsd / typical <= _SAME_GSD:
             yield f"{one.scene.image} has {one.gsd:.3g} m pixels, where {typical:.3g} m are usual."
 
 
-def _absent(check: DatasetCheck, dataset: Dataset) -> list[str]:
-    """Classes that one split lacks, and splits that are missing."""
-    if not dataset.split("val"):
-        return ['No scene has split = "val": the model will not be scored.']
-    found = []
-    for position in dataset.legend.counted:
-        name = dataset.legend.classes[position].name
-        train, val = (check.pixels(split)[position] for split in ("train", "val"))
-        if not train:
-            found.append(f"The class {name!r} is nowhere in train: it cannot be learned.")
-        elif not val:
-            found.append(f"The class {name!r} is nowhere in val: it will not be scored.")
-    return found
+def _absent(check: DatasetCheck, read: frozenset[str]) -> tuple[list[str], list[str]]:
+    """Classes that train or val lacks.
+
+    Args:
+        check: The scenes.
+        read: Splits of which every scene could be read.
+
+    Returns:
+        Errors: those that are scored and cannot be learned; and warnings.
+    """
+    pixels = {split: check.pixels(split) for split in SPLITS}
+    is_scored = pixels["val"].any() and "val" in read
+    errors, warnings = [], []
+    for position in check.legend.counted:
+        name = check.legend.classes[position].name
+        scored = [split for split in ("val", "test") if pixels[split][position]]
+        if pixels["train"][position]:
+            if is_scored and not pixels["val"][position]:
+                warnings.append(f"The class {name!r} is nowhere in val: it will not be scored.")
+        elif "train" not in read:
+            continue
+        elif scored:
+            errors.append(
+                f"The class {name!r} is nowhere in train, but in {' and '.join(scored)}: it cannot "
+                "be learned, and all of it is scored as wrong."
+            )
+        else:
+            warnings.append(f"The class {name!r} is nowhere in train: it cannot be learned.")
+    return errors, warnings

@@ -229,20 +229,26 @@ def extent_on(path: Path, extent: Grid, grid: Grid) -> AreaOfInterest:
     return AreaOfInterest.place(_extent(path, extent), grid, must_overlap=False)
 
 
-def shared_pixels(path: Path, extent: Grid, grid: Grid) -> float:
-    """How much of a grid another raster covers, in pixels of the grid.
+def share_on(path: Path, extent: Grid, grid: Grid) -> float:
+    """Which part of a raster lies on the grid of another one, 0-1.
 
     Args:
         path: The raster, for messages.
         extent: Its grid.
-        grid: The grid.
+        grid: The other grid.
+
+    Returns:
+        0 where they only share a border, but for rounding.
 
     Raises:
         FeaturesError: See `place`.
     """
-    covered = _to_pixels(place(_extent(path, extent), grid), grid)
+    outline = _to_pixels(place(_extent(path, extent), grid), grid)
+    if not shapely.intersects(outline, _box(grid.window)).any():
+        return 0.0
     whole = shapely.box(0, 0, grid.width, grid.height)
-    return float(shapely.area(shapely.intersection(covered, whole)).sum())
+    covered = shapely.area(shapely.intersection(outline, whole)).sum()
+    return float(covered / shapely.area(outline).sum())
 
 
 def _extent(path: Path, grid: Grid) -> Outlines:

@@ -22,7 +22,7 @@ from glnet_geo.validation import ids_of
 _STRIP = 256  # rows that are read at a time
 _CELL = 256  # pixels on a side of a cell, at most
 _SHOWN = 320  # pixels on a side of a sample
-_MOST_VALUES = 8  # that are named
+_MOST_VALUES = 20  # that are named
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +35,8 @@ class CheckedScene:
         gsd: Ground sample distance in metres; None where nobody knows.
         pixels: Labelled pixels of each class, K.
         notes: What was decided about its labels.
+        unknown: Label values that are neither classes nor ignored, with their pixels; of polygons
+            with how often one was met.
         errors: What makes training fail or deceive.
         warnings: What may be meant so.
     """
@@ -44,6 +46,7 @@ class CheckedScene:
     gsd: float | None
     pixels: npt.NDArray[np.int64]
     notes: tuple[str, ...]
+    unknown: Mapping[str, int] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -65,12 +68,18 @@ class CheckedScene:
             "crs": self.grid.crs_label,
             "labelled": round(self.labelled, 4),
             "pixels": dict(zip(names, self.pixels.tolist(), strict=True)),
+            "unknown": dict(self.unknown),
             "notes": list(self.notes),
         }
 
 
 def check_scene(
-    scene: LabelledScene, legend: Legend, n_bands: int, extent: int, samples: int
+    scene: LabelledScene,
+    legend: Legend,
+    n_bands: int,
+    extent: int,
+    samples: int,
+    is_new: bool = True,
 ) -> tuple[CheckedScene, list[list[Panel]]]:
     """Reads a scene to the end.
 
@@ -80,6 +89,7 @@ def check_scene(
         n_bands: Bands that the model takes.
         extent: Side of a sample in pixels of the scene, at most.
         samples: How many of them.
+        is_new: Whether nobody has looked at the image yet, for another split.
 
     Returns:
         What was found; and for each sample the image, its labels, and both.
@@ -90,7 +100,9 @@ def check_scene(
     with OpenScene(scene, legend, n_bands) as opened:
         shortest = min(opened.grid.height, opened.grid.width)
         census = take_census(opened, len(legend), max(min(_CELL, shortest // 8), 1))
-        found = CheckedScene(scene, opened.grid, opened.gsd, census.pixels, opened.notes)
+        found = CheckedScene(
+            scene, opened.grid, opened.gsd, census.pixels, opened.notes, census.unknown
+        )
         if census.unknown:
             found.errors.append(
                 f"{scene.labels}: no class of {legend.name!r} has {_listed(census.unknown)}."
@@ -98,7 +110,8 @@ def check_scene(
         if not census.pixels.any():
             found.errors.append(f"{scene.labels}: no pixel has a label that counts.")
         try:
-            found.warnings.extend(_look_through(scene, n_bands))
+            if is_new:
+                found.warnings.extend(_look_through(scene, n_bands))
             rows = [] if census.unknown else _samples(opened, legend, census, extent, samples)
         except GlnetGeoError as error:
             found.errors.append(str(error))
@@ -116,19 +129,24 @@ def _listed(unknown: Mapping[str, int]) -> str:
 
 def _look_through(scene: LabelledScene, n_bands: int) -> list[str]:
     """Reads every pixel of the image: what is damaged shows itself, and what is empty too."""
-    low, high, valid = np.inf, -np.inf, 0
+    low, high = np.full(n_bands, np.inf), np.full(n_bands, -np.inf)
     with SceneReader(scene.image, scene.bands, n_bands, BANDS_ADVICE) as image:
+        bands = image.bands
         for strip in image.grid.window.rows(_STRIP):
             chip = image.read(strip)
             if chip.valid.any():
                 inside = chip.pixels[:, chip.valid]
-                low, high = min(low, float(inside.min())), max(high, float(inside.max()))
-                valid += int(chip.valid.sum())
-    if not valid:
+                low = np.minimum(low, inside.min(axis=1))
+                high = np.maximum(high, inside.max(axis=1))
+    if (low > high).all():
         return [f"{scene.image} has no data at all."]
-    if low == high:
-        return [f"{scene.image} has the value {low:g} everywhere."]
-    return []
+    constant = np.flatnonzero(low == high)
+    if len(constant) == n_bands:
+        values = ", ".join(f"{value:g}" for value in dict.fromkeys(low.tolist()))
+        return [f"{scene.image} has the value {values} everywhere."]
+    if len(bands) < n_bands:
+        return []  # a palette, whose colours may well have no red
+    return [f"{scene.image} has the value {low[k]:g} all over band {bands[k]}." for k in constant]
 
 
 def _samples(

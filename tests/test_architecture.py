@@ -167,7 +167,7 @@ FLOORS = (
         "batching",
         "cluster_client",
     },
-    {"scene_check", "dataset_check", "fitting", "demonstration"},
+    {"scene_check", "split_leaks", "dataset_check", "fitting", "demonstration"},
     {"cli"},
 )
 FENCES = {
