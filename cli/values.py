@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from glnet_geo.errors import GlnetGeoError
 from glnet_geo.tiling import FrameExtent
 from glnet_geo.units import Area, Length, parse_length
 
@@ -141,10 +140,10 @@ class LengthValue(click.ParamType[Length]):
         """Reads `1.5m`, `50cm` or `2px`."""
         if isinstance(value, Length):
             return value
-        try:
-            return parse_length(str(value))
-        except GlnetGeoError as error:
-            self.fail(str(error), param, ctx)
+        length = parse_length(value)
+        if length is None:
+            self.fail(f"{value!r:.40} is not a length such as 500m or 64px.", param, ctx)
+        return length
 
 
 class NumberList(click.ParamType[tuple[float, ...]]):

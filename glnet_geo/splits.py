@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from glnet_geo.errors import DatasetError, GlnetGeoError
+from glnet_geo.errors import DatasetError
 from glnet_geo.grid import Grid, Window
 from glnet_geo.units import Length, parse_length
 
@@ -99,10 +99,12 @@ class BlockPlan:
         if "size" not in values:
             raise DatasetError('[blocks] needs a size, such as "500m" or "512px".')
         for name in (one for one in ("size", "buffer") if one in values):
-            try:
-                values[name] = parse_length(values[name])
-            except GlnetGeoError as error:
-                raise DatasetError(f"{name} of [blocks]: {error}") from None
+            length = parse_length(values[name])
+            if length is None:
+                raise DatasetError(
+                    f"{name} of [blocks]: {values[name]!r:.40} is not a length such as 500m or 64px."
+                )
+            values[name] = length
         return cls(**values)
 
     def shares(self) -> dict[Split, float]:

@@ -82,15 +82,15 @@ class Length:
         return f"{self.value:.12g} {self.unit}"
 
 
-def parse_length(text: object) -> Length:
-    """Reads a length with its unit: `500m`, `50 cm`, `1.5km` or `64px`.
+def parse_length(text: object) -> Length | None:
+    """Reads a length with its unit: `500m`, `50 cm`, `1.5km` or `64px`; None of anything else.
 
     Raises:
-        GlnetGeoError: It is something else, or 0.
+        GlnetGeoError: It is too large to be a number.
     """
     match = re.fullmatch(r"(\d+\.?\d*|\.\d+) ?(km|cm|m|px)", str(text).strip(), re.ASCII)
-    if not match or not 0 < float(match[1]) < math.inf:
-        raise GlnetGeoError(f"{text!r:.40} is not a length such as 500m or 64px.")
+    if not match or float(match[1]) == 0:
+        return None
     if match[2] == "px":
         return Length(float(match[1]), "px")
     return Length(float(match[1]) * {"cm": 0.01, "m": 1.0, "km": 1000.0}[match[2]], "m")
