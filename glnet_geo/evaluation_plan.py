@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glnet_geo.alignment import grid_differences
+from glnet_geo.alignment import grid_differences, has_place
 from glnet_geo.class_table import MapClass
 from glnet_geo.errors import GlnetGeoError, RasterError
 from glnet_geo.evaluation_pairs import Pair
@@ -96,18 +96,18 @@ def _compare_grids(
     differences = grid_differences(here, there)
     if not differences:
         return False, ()
-    has_places = _has_place(here) and _has_place(there)
+    are_placed = has_place(here) and has_place(there)
     is_same_size = (here.height, here.width) == (there.height, there.width)
-    if not has_places and is_same_size:
+    if not are_placed and is_same_size:
         return False, (
             f"{pair.prediction} and {pair.reference} are compared pixel for pixel: "
             f"{_unplaced(pair, here, there)} has no place on the ground",
         )
-    if align and has_places:
+    if align and are_placed:
         return True, ()
     advice = (
         "Use --align to read it on the grid of the prediction."
-        if has_places
+        if are_placed
         else f"{_unplaced(pair, here, there)} has no place on the ground, so that they cannot be "
         "aligned. Give it its own: gdal_edit.py -a_srs -a_ullr"
     )
@@ -117,12 +117,8 @@ def _compare_grids(
     )
 
 
-def _has_place(grid: Grid) -> bool:
-    return grid.is_georeferenced and bool(grid.transform.determinant)
-
-
 def _unplaced(pair: Pair, here: Grid, there: Grid) -> ScenePath:
-    return pair.prediction if _has_place(there) else pair.reference
+    return pair.prediction if has_place(there) else pair.reference
 
 
 def _open_raster(
@@ -136,19 +132,14 @@ def _open_raster(
             "legend with --legend; if one of its bands holds class ids, choose it with --band or "
             "--reference-band"
         )
-    if onto is not None:
-        raise RasterError(
-            f"{path} is in colours, and only class ids can be aligned. Warp it first: "
-            f"gdalwarp -r near {path} warped.tif"
-        )
-    return ColorLabels(path, legend)
+    return ColorLabels(path, legend, onto)
 
 
 def overlap_notes(plans: Sequence[PairPlan]) -> list[str]:
     """Which predictions share ground, so that its pixels count twice."""
     by_crs: dict[str, list[PairPlan]] = defaultdict(list)
     for plan in plans:
-        if _has_place(plan.grid):
+        if has_place(plan.grid):
             by_crs[plan.grid.crs or ""].append(plan)
     notes = []
     for plans_there in by_crs.values():

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from glnet_geo.chip import Mask
+from glnet_geo.color_values import ColorValues, color_text
 from glnet_geo.errors import DatasetError
 from glnet_geo.legend import IGNORED, Legend
 
 UNKNOWN = -1
 """Stands for no position: the value is neither a class nor ignored."""
 
-_HALF = 128
 _COLOR = re.compile("#[0-9a-f]{6}")
 
 
@@ -46,9 +46,7 @@ class LabelValues:
 
     Attributes:
         legend: The classes.
-        is_rounded: Whether colours are read as 0 below 128 and 255 from there on. So it is where
-            all colours of the legend (and the map) consist of 0 and 255, as DeepGlobe's: it asks
-            for that, since some of its masks are not exact.
+        is_rounded: See `ColorValues`; the colours are those of the legend and the map.
 
     Raises:
         DatasetError: The map leads to an id that is neither a class nor ignored.
@@ -74,9 +72,8 @@ class LabelValues:
         # A colour means what the id of its class is mapped to.
         colors = {one.color: int(self._by_id[one.id]) for one in legend.classes}
         colors |= {text: mapped[text] for text in mapped if _COLOR.fullmatch(text)}
-        self._colors = {int(color[1:], 16): place for color, place in colors.items()}
-        parts = [part for color in colors for part in bytes.fromhex(color[1:])]
-        self.is_rounded = all(part in (0, 255) for part in parts)
+        self._colors = ColorValues(colors)
+        self.is_rounded = self._colors.is_rounded
 
     def of_text(self, text: str) -> int:
         """The position of a class by its id or its name, in whatever case; or `UNKNOWN`."""
@@ -100,14 +97,9 @@ class LabelValues:
 
     def of_colors(self, rgb: npt.NDArray[np.uint8], valid: Mask) -> LabelWindow:
         """Positions of a window of colours, 3 x H x W, uint8; see `of_ids`."""
-        if self.is_rounded:
-            rgb = np.where(rgb >= _HALF, np.uint8(255), np.uint8(0))
-        red, green, blue = rgb.astype(np.int32)
-        packed = red << 16 | green << 8 | blue
-        positions = np.full(packed.shape, UNKNOWN, np.int16)
-        for color, place in self._colors.items():
-            positions[packed == color] = place
-        return _window(positions, packed, valid, lambda value: f"#{int(value):06x}")
+        places, is_known, packed = self._colors.look_up(rgb)
+        positions = np.where(is_known, places, UNKNOWN)
+        return _window(positions, packed, valid, lambda value: color_text(int(value)))
 
 
 def _window(

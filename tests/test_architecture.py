@@ -76,6 +76,7 @@ FLOORS = (
     },
     {
         "alignment",
+        "color_values",
         "label_sources",
         "reference_labels",
         "footprint",

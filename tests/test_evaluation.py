@@ -256,6 +256,22 @@ class TestColors:
         with pytest.raises(GlnetGeoError, match=r"#0a151e: 1 px"):
             glnet_geo.evaluate(prediction, mask, legend=legend)
 
+    def test_masks_in_colours_are_aligned_as_ids_are(self, tmp_path: Path) -> None:
+        labels = np.random.default_rng(4).integers(1, 7, (20, 24), np.uint8)
+        place = Affine(0.7, 0, X + 1.1, 0, -0.7, Y - 0.9)
+        table = DEEPGLOBE.rgb_table()[labels].transpose(2, 0, 1)
+        mask = tif(tmp_path, "mask", table, transform=place, photometric="RGB")
+        plain = tif(tmp_path, "plain", labels, transform=place)
+        prediction = tif(tmp_path, "pred", np.full((20, 20), 3, np.uint8))
+        with pytest.raises(GlnetGeoError, match="--align"):
+            glnet_geo.evaluate(prediction, mask, legend=DEEPGLOBE)
+        in_colors, in_ids = (
+            glnet_geo.evaluate(prediction, one, legend=DEEPGLOBE, align=True)
+            for one in (mask, plain)
+        )
+        assert numbers(in_colors) == numbers(in_ids) and in_colors.pairs[0].is_aligned
+        assert 0 < in_colors.scores.pixels < 400  # what lies outside the mask does not count
+
 
 def nearest(
     labels: npt.NDArray[np.uint8],
