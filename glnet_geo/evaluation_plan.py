@@ -18,7 +18,8 @@ from glnet_geo.grid import Grid, Window
 from glnet_geo.label_sources import ColorLabels, LabelSource, RasterLabels, is_picture
 from glnet_geo.legend import Legend
 from glnet_geo.map_mosaic import overlaps
-from glnet_geo.reference_labels import PolygonLabels, is_vector
+from glnet_geo.outlines import is_vector
+from glnet_geo.reference_labels import PolygonLabels
 from glnet_geo.remote import ScenePath
 
 _PARALLEL = 1e-6
@@ -64,7 +65,9 @@ class PairPlan:
         """Opens the reference, on the grid on which it is compared."""
         path = self.pair.reference
         if isinstance(path, Path) and is_vector(path):
-            return PolygonLabels(path, self.grid, options.attribute, options.layer)
+            legend = options.legend
+            known = legend.classes if legend is not None else self.predicted.values()
+            return PolygonLabels(path, self.grid, options.attribute, options.layer, known)
         if options.attribute or options.layer:
             raise GlnetGeoError(f"{path} is no vector file: leave --attribute and --layer out.")
         onto = self.grid if self.is_aligned else None
@@ -83,10 +86,10 @@ def plan_pair(pair: Pair, options: ReadingOptions) -> PairPlan:
     plan = PairPlan(pair, Grid(1, 1))
     with closing(plan.open_prediction(options)) as source:
         grid, predicted = source.grid, source.named
-    plan = PairPlan(pair, grid)
+    plan = PairPlan(pair, grid, predicted=predicted)
     with closing(plan.open_reference(options)) as source:
         is_aligned, notes = _compare_grids(pair, grid, source.grid, options.align)
-        return PairPlan(pair, grid, is_aligned, predicted, source.named, notes)
+        return PairPlan(pair, grid, is_aligned, predicted, source.named, notes + source.notes)
 
 
 def _compare_grids(

@@ -44,6 +44,10 @@ class LabelSource(Protocol):
     def named(self) -> Mapping[int, MapClass]:
         """The classes that have a name of their own, by value."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided."""
+
     def read(self, window: Window) -> tuple[Labels, Mask | None]:
         """Values of a window, H x W, and which are valid, or None where all are."""
 
@@ -56,6 +60,8 @@ class LabelSource(Protocol):
 
 class RasterLabels:
     """A class raster; see `ClassRaster`."""
+
+    notes = ()
 
     def __init__(self, path: ScenePath, band: int | None = None, onto: Grid | None = None) -> None:
         self._raster = ClassRaster(path, band, onto)
@@ -85,6 +91,8 @@ class ColorLabels:
     Raises:
         RasterError: See `SceneReader`; or it cannot be brought onto the other grid.
     """
+
+    notes = ()
 
     def __init__(self, path: ScenePath, legend: Legend, onto: Grid | None = None) -> None:
         with ExitStack() as stack:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glnet_geo.chip import Mask
+from glnet_geo.class_table import fold
 from glnet_geo.color_values import ColorValues, color_text
 from glnet_geo.errors import DatasetError
 from glnet_geo.legend import IGNORED, Legend
@@ -62,8 +63,8 @@ class LabelValues:
                     f"labels_map turns {key} into {target}, which is neither a class of "
                     f"{legend.name!r} nor ignored."
                 )
-        mapped = {_key(key): by_id[target] for key, target in labels_map.items()}
-        self._by_name = {_key(one.name): by_id[one.id] for one in legend.classes}
+        mapped = {fold(str(key)): by_id[target] for key, target in labels_map.items()}
+        self._by_name = {fold(one.name): by_id[one.id] for one in legend.classes}
         by_number = {str(one): place for one, place in by_id.items()}
         self._by_text = self._by_name | by_number | mapped
         self._by_id = np.full(256, UNKNOWN, np.int16)
@@ -77,11 +78,11 @@ class LabelValues:
 
     def of_text(self, text: str) -> int:
         """The position of a class by its id or its name, in whatever case; or `UNKNOWN`."""
-        return self._by_text.get(_key(text), UNKNOWN)
+        return self._by_text.get(fold(text), UNKNOWN)
 
     def of_name(self, name: str) -> int:
         """As `of_text`, for names of the legend only; nothing is mapped."""
-        return self._by_name.get(_key(name), UNKNOWN)
+        return self._by_name.get(fold(name), UNKNOWN)
 
     def of_ids(self, ids: npt.NDArray[Any], valid: Mask) -> LabelWindow:
         """Positions of a window of ids.
@@ -115,8 +116,3 @@ def _window(
 
 def _number(value: Any) -> str:
     return str(int(value)) if value == np.rint(value) else f"{value:.6g}"
-
-
-def _key(value: int | str) -> str:
-    """What equal names have in common: spaces around them and the case do not count."""
-    return str(value).strip().casefold()

@@ -474,7 +474,7 @@ class TestPolygons:
         far.geometry = far.translate(1000)
         with pytest.raises(GlnetGeoError, match="overlap"):
             glnet_geo.evaluate(prediction, self.write(far, tmp_path / "far.gpkg"))
-        with pytest.raises(GlnetGeoError, match="no values in the field 'class'"):
+        with pytest.raises(GlnetGeoError, match="empty.gpkg has no polygons"):
             glnet_geo.evaluate(prediction, self.write(far[:0], tmp_path / "empty.gpkg"))
 
     def test_a_raster_has_no_fields(self, prediction: Path) -> None:
