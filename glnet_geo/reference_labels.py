@@ -18,6 +18,7 @@ from glnet_geo.errors import FeaturesError
 from glnet_geo.features import GridPolygons, no_overlap, place
 from glnet_geo.grid import Grid, Window
 from glnet_geo.label_columns import candidates, fitting_column, listed, texts_of
+from glnet_geo.legend import LandCover
 from glnet_geo.outlines import Outlines, column_names, read_outlines
 
 Codes = npt.NDArray[np.int32]
@@ -66,7 +67,7 @@ class PolygonLabels:
         grid: Grid,
         attribute: str | None = None,
         layer: str | None = None,
-        known: Iterable[MapClass] = (),
+        known: Iterable[LandCover | MapClass] = (),
     ) -> None:
         self.path, self.grid, self.files = path, grid, (path,)
         names = column_names(path, layer)
@@ -127,7 +128,10 @@ def is_name(value: int) -> bool:
 
 
 def _choose_field(
-    outlines: Outlines, names: list[str], attribute: str | None, known: Iterable[MapClass]
+    outlines: Outlines,
+    names: list[str],
+    attribute: str | None,
+    known: Iterable[LandCover | MapClass],
 ) -> str:
     path, columns = outlines.path, outlines.columns
     if not names:
