@@ -93,7 +93,7 @@ def read_outlines(
         }
     if not layers:
         where = f"{path}, layer {layer!r}," if layer is not None else path
-        raise FeaturesError(f"{where} has no polygons. Draw the area as a polygon.")
+        raise FeaturesError(f"{where} has no polygons. Points and lines do not count.")
     if len(layers) > 1:
         raise FeaturesError(
             f"{path} has several layers with polygons: {', '.join(layers)}. {advice}"
