@@ -22,6 +22,11 @@ _TOLERANCE = 0.1  # pixels: what software that writes rounded coordinates may ma
 _WARP_ERROR = 1e-6
 
 
+def has_place(grid: Grid) -> bool:
+    """Whether a grid lies anywhere on the ground, in pixels of some size."""
+    return grid.is_georeferenced and bool(grid.transform.determinant)
+
+
 def is_same_crs(here: Grid, there: Grid) -> bool:
     """Whether both grids have the same CRS, however it is written, or both have none."""
     if here.crs is None or there.crs is None or here.crs == there.crs:

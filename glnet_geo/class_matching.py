@@ -12,7 +12,7 @@ import numpy.typing as npt
 from glnet_geo.boundary_scores import FIRST_NONE, Positions
 from glnet_geo.chip import Mask
 from glnet_geo.class_raster import Labels
-from glnet_geo.class_table import MapClass, palette_color
+from glnet_geo.class_table import MapClass, fold, palette_color
 from glnet_geo.errors import RasterError
 from glnet_geo.label_sources import LabelSource
 from glnet_geo.legend import Legend
@@ -217,11 +217,6 @@ class Translator:
                     lut[value] = place  # negative ones from the end
             self._luts[labels.dtype] = lut
         return self._luts[labels.dtype][labels]
-
-
-def fold(name: str) -> str:
-    """Names that are equal but for case and spaces."""
-    return " ".join(name.split()).casefold()
 
 
 def value_counts(values: npt.NDArray[np.integer]) -> dict[int, int]:

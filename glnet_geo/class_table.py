@@ -177,3 +177,8 @@ def _split(text: str) -> list[str]:
 
 def _key(parts: Sequence[str]) -> str:
     return ", ".join(parts).casefold()
+
+
+def fold(name: str) -> str:
+    """Names that are equal but for case and spaces."""
+    return " ".join(name.split()).casefold()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from glnet_geo.class_matching import listed
 from glnet_geo.errors import GlnetGeoError
-from glnet_geo.reference_labels import VECTOR_SUFFIXES
+from glnet_geo.outlines import VECTOR_SUFFIXES
 from glnet_geo.remote import ScenePath, is_remote, scene_path
 from glnet_geo.scene_names import SCENE_SUFFIXES, fold, split_suffix
 

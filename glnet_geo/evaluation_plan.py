@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glnet_geo.alignment import grid_differences
+from glnet_geo.alignment import grid_differences, has_place
 from glnet_geo.class_table import MapClass
 from glnet_geo.errors import GlnetGeoError, RasterError
 from glnet_geo.evaluation_pairs import Pair
@@ -18,7 +18,8 @@ from glnet_geo.grid import Grid, Window
 from glnet_geo.label_sources import ColorLabels, LabelSource, RasterLabels, is_picture
 from glnet_geo.legend import Legend
 from glnet_geo.map_mosaic import overlaps
-from glnet_geo.reference_labels import PolygonLabels, is_vector
+from glnet_geo.outlines import is_vector
+from glnet_geo.reference_labels import PolygonLabels
 from glnet_geo.remote import ScenePath
 
 _PARALLEL = 1e-6
@@ -64,7 +65,9 @@ class PairPlan:
         """Opens the reference, on the grid on which it is compared."""
         path = self.pair.reference
         if isinstance(path, Path) and is_vector(path):
-            return PolygonLabels(path, self.grid, options.attribute, options.layer)
+            legend = options.legend
+            known = legend.classes if legend is not None else self.predicted.values()
+            return PolygonLabels(path, self.grid, options.attribute, options.layer, known)
         if options.attribute or options.layer:
             raise GlnetGeoError(f"{path} is no vector file: leave --attribute and --layer out.")
         onto = self.grid if self.is_aligned else None
@@ -83,10 +86,10 @@ def plan_pair(pair: Pair, options: ReadingOptions) -> PairPlan:
     plan = PairPlan(pair, Grid(1, 1))
     with closing(plan.open_prediction(options)) as source:
         grid, predicted = source.grid, source.named
-    plan = PairPlan(pair, grid)
+    plan = PairPlan(pair, grid, predicted=predicted)
     with closing(plan.open_reference(options)) as source:
         is_aligned, notes = _compare_grids(pair, grid, source.grid, options.align)
-        return PairPlan(pair, grid, is_aligned, predicted, source.named, notes)
+        return PairPlan(pair, grid, is_aligned, predicted, source.named, notes + source.notes)
 
 
 def _compare_grids(
@@ -96,18 +99,18 @@ def _compare_grids(
     differences = grid_differences(here, there)
     if not differences:
         return False, ()
-    has_places = _has_place(here) and _has_place(there)
+    are_placed = has_place(here) and has_place(there)
     is_same_size = (here.height, here.width) == (there.height, there.width)
-    if not has_places and is_same_size:
+    if not are_placed and is_same_size:
         return False, (
             f"{pair.prediction} and {pair.reference} are compared pixel for pixel: "
             f"{_unplaced(pair, here, there)} has no place on the ground",
         )
-    if align and has_places:
+    if align and are_placed:
         return True, ()
     advice = (
         "Use --align to read it on the grid of the prediction."
-        if has_places
+        if are_placed
         else f"{_unplaced(pair, here, there)} has no place on the ground, so that they cannot be "
         "aligned. Give it its own: gdal_edit.py -a_srs -a_ullr"
     )
@@ -117,12 +120,8 @@ def _compare_grids(
     )
 
 
-def _has_place(grid: Grid) -> bool:
-    return grid.is_georeferenced and bool(grid.transform.determinant)
-
-
 def _unplaced(pair: Pair, here: Grid, there: Grid) -> ScenePath:
-    return pair.prediction if _has_place(there) else pair.reference
+    return pair.prediction if has_place(there) else pair.reference
 
 
 def _open_raster(
@@ -136,19 +135,14 @@ def _open_raster(
             "legend with --legend; if one of its bands holds class ids, choose it with --band or "
             "--reference-band"
         )
-    if onto is not None:
-        raise RasterError(
-            f"{path} is in colours, and only class ids can be aligned. Warp it first: "
-            f"gdalwarp -r near {path} warped.tif"
-        )
-    return ColorLabels(path, legend)
+    return ColorLabels(path, legend, onto)
 
 
 def overlap_notes(plans: Sequence[PairPlan]) -> list[str]:
     """Which predictions share ground, so that its pixels count twice."""
     by_crs: dict[str, list[PairPlan]] = defaultdict(list)
     for plan in plans:
-        if _has_place(plan.grid):
+        if has_place(plan.grid):
             by_crs[plan.grid.crs or ""].append(plan)
     notes = []
     for plans_there in by_crs.values():

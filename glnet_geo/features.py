@@ -80,14 +80,16 @@ class GridPolygons:
         Returns:
             0 outside of all polygons.
         """
-        shape = (window.height, window.width)
         pieces, sources = self._cut(window)
-        if not pieces.size:
-            return np.zeros(shape, np.int32)
-        shapes = zip(pieces, values[sources].tolist(), strict=True)
-        corner = Grid(*shape).crop(window).transform
-        burnt: npt.NDArray[np.int32] = rasterize(shapes, shape, transform=corner, dtype="int32")
-        return burnt
+        return _burnt(pieces, values[sources], window)
+
+    def burn_both(
+        self, window: Window, values: npt.NDArray[np.int32]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """As `burn`, and once more with earlier sources winning over later ones."""
+        pieces, sources = self._cut(window)
+        last = _burnt(pieces, values[sources], window)
+        return last, _burnt(pieces[::-1], values[sources[::-1]], window)
 
     def _cut(self, window: Window) -> tuple[Geometries, npt.NDArray[np.intp]]:
         """The parts of the polygons around a window's pixels, and their sources, ascending."""
@@ -152,6 +154,19 @@ class AreaOfInterest:
     def mask(self, window: Window) -> Mask:
         """Which pixels of a window of the grid have their centre inside the area, H x W."""
         return self.polygons.mask(window)
+
+
+def _burnt(
+    pieces: Geometries, values: npt.NDArray[np.int32], window: Window
+) -> npt.NDArray[np.int32]:
+    """The value of the last piece in which each pixel's centre lies, or 0, H x W."""
+    shape = (window.height, window.width)
+    if not pieces.size:
+        return np.zeros(shape, np.int32)
+    shapes = zip(pieces, values.tolist(), strict=True)
+    corner = Grid(*shape).crop(window).transform
+    burnt: npt.NDArray[np.int32] = rasterize(shapes, shape, transform=corner, dtype="int32")
+    return burnt
 
 
 def _mend(polygons: Geometries) -> tuple[Geometries, npt.NDArray[np.intp]]:

@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from glnet_geo.datasets import LabelledScene
 from glnet_geo.errors import DatasetError
 from glnet_geo.features import AreaOfInterest, GridPolygons, no_overlap, place
 from glnet_geo.grid import Grid, Window
+from glnet_geo.label_columns import candidates, fitting_column, listed, texts_of
 from glnet_geo.label_values import UNKNOWN, LabelValues, LabelWindow
 from glnet_geo.legend import IGNORED
 from glnet_geo.outlines import Outlines, column_names, read_outlines
 
-VECTOR_SUFFIXES = frozenset(
-    (
-        *(".gpkg", ".shp", ".geojson", ".json", ".fgb", ".kml", ".gdb", ".sqlite"),
-        *(".parquet", ".geoparquet"),
-    )
-)
-_COLUMNS = (
-    "class",
-    "class_id",
-    "class_name",
-    "landcover",
-    "land_cover",
-    "label",
-    "name",
-    "id",
-    "type",
-)
 _LAYER_ADVICE = "Name the one that holds the labels: layer, in the dataset file."
 _IGNORE = "ignore"
-_LISTED = 16
 
 
 class PolygonLabels:
@@ -106,11 +84,6 @@ class PolygonLabels:
         """Nothing is open."""
 
 
-def is_vector(path: Path) -> bool:
-    """Whether labels are polygons, by the name of their file."""
-    return path.suffix.lower() in VECTOR_SUFFIXES
-
-
 def _position_outside(scene: LabelledScene, values: LabelValues) -> int:
     if scene.unlabelled.strip().casefold() == _IGNORE:
         return IGNORED
@@ -119,20 +92,14 @@ def _position_outside(scene: LabelledScene, values: LabelValues) -> int:
         names = [one.name for one in values.legend.classes]
         raise DatasetError(
             f"What is unlabelled in {scene.labels} is to be {scene.unlabelled!r}, which is no "
-            f"class of {values.legend.name!r}. It is {_IGNORE!r} or one of: {_listed(names)}."
+            f"class of {values.legend.name!r}. It is {_IGNORE!r} or one of: {listed(names)}."
         )
     return position
 
 
 def _read(scene: LabelledScene) -> Outlines:
     """The polygons, with the columns that may hold their classes."""
-    there = {
-        name
-        for names in column_names(scene.labels, scene.layer).values()
-        for name in names
-        if scene.attribute is None or _is_same(name, scene.attribute)
-    }
-    wanted = [name for name in there if scene.attribute or name.casefold() in _COLUMNS]
+    wanted = candidates(column_names(scene.labels, scene.layer), scene.attribute)
     return read_outlines(scene.labels, scene.layer, wanted, _LAYER_ADVICE)
 
 
@@ -141,20 +108,18 @@ def _classes(
 ) -> tuple[str, list[str | None]]:
     """The column with the classes, and what it says of each feature; None where it is NULL."""
     if scene.attribute is not None:
-        names = sorted(outlines.columns, key=lambda name: name != scene.attribute)
+        names = candidates(outlines.columns, scene.attribute)
         if not names:
             raise DatasetError(
                 f"{scene.labels} has no column {scene.attribute!r}. {_columns_of(scene)}"
             )
-        texts = _texts(outlines.columns[names[0]])
+        texts = texts_of(outlines.columns[names[0]])
         if texts.count(None) == len(texts):
             raise DatasetError(f"{scene.labels} has no values in the column {names[0]!r}.")
         return names[0], texts
-    for name in sorted(outlines.columns, key=lambda name: _COLUMNS.index(name.casefold())):
-        texts = _texts(outlines.columns[name])
-        said = {text for text in texts if text is not None}
-        if said and all(values.of_text(text) != UNKNOWN for text in said):
-            return name, texts
+    name = fitting_column(outlines.columns, lambda text: values.of_text(text) != UNKNOWN)
+    if name is not None:
+        return name, texts_of(outlines.columns[name])
     raise DatasetError(
         f"{scene.labels} has no column of which every value is a class of "
         f"{values.legend.name!r}. {_columns_of(scene)} Name the one with the classes: attribute, "
@@ -163,31 +128,8 @@ def _classes(
 
 
 def _columns_of(scene: LabelledScene) -> str:
-    layers = column_names(scene.labels, scene.layer).values()
-    names = list(dict.fromkeys(name for names in layers for name in names))
-    return f"Its columns are: {_listed(names)}." if names else "It has no columns."
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"{', '.join(names[:_LISTED])}{more}"
-
-
-def _is_same(name: str, other: str) -> bool:
-    return name.strip().casefold() == other.strip().casefold()
-
-
-def _texts(column: npt.NDArray[Any] | Iterable[Any]) -> list[str | None]:
-    return [_text(value) for value in column]
-
-
-def _text(value: Any) -> str | None:
-    """What a cell holds; whole numbers without decimals, None for NULL and empty ones."""
-    if value is None or value != value:  # NaN
-        return None
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        value = int(value)
-    return str(value).strip() or None
+    names = column_names(scene.labels, scene.layer)
+    return f"Its columns are: {listed(names)}." if names else "It has no columns."
 
 
 def _notes(

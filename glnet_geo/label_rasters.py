@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glnet_geo.alignment import grid_differences, onto_grid
+from glnet_geo.alignment import grid_differences, has_place, onto_grid
 from glnet_geo.datasets import LabelledScene
 from glnet_geo.errors import DatasetError, FeaturesError
 from glnet_geo.features import AreaOfInterest, extent_on
@@ -112,7 +112,7 @@ def _is_pixel_for_pixel(scene: LabelledScene, grid: Grid, image: Grid) -> bool:
 
     Without a place on the ground that is so by their sizes alone.
     """
-    if all(map(_is_placed, (grid, image))) and grid_differences(
+    if all(map(has_place, (grid, image))) and grid_differences(
         image, replace(grid, height=image.height, width=image.width)
     ):
         return False
@@ -122,10 +122,6 @@ def _is_pixel_for_pixel(scene: LabelledScene, grid: Grid, image: Grid) -> bool:
             f"{grid.width} x {grid.height}. They must be equal."
         )
     return True
-
-
-def _is_placed(grid: Grid) -> bool:
-    return grid.is_georeferenced and bool(grid.transform.determinant)
 
 
 def _check_overlap(scene: LabelledScene, grid: Grid, image: Grid) -> None:
@@ -160,9 +156,9 @@ def _extent(grid: Grid) -> str:
 
 def _unplaced_notes(scene: LabelledScene, grid: Grid, image: Grid) -> tuple[str, ...]:
     """Says so where only one of the two has a place on the ground."""
-    if _is_placed(grid) == _is_placed(image):
+    if has_place(grid) == has_place(image):
         return ()
-    bare = scene.labels if _is_placed(image) else scene.image
+    bare = scene.labels if has_place(image) else scene.image
     return (f"{bare.name} has no place on the ground: labels are taken pixel for pixel.",)
 
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from glnet_geo.alignment import onto_grid
 from glnet_geo.chip import Mask
 from glnet_geo.class_raster import ClassRaster, Labels
 from glnet_geo.class_table import MapClass
+from glnet_geo.color_values import ColorValues, color_text
 from glnet_geo.grid import Grid, Window
 from glnet_geo.legend import Legend
-from glnet_geo.raster import SceneReader, open_raster
+from glnet_geo.raster import SceneReader, local_files, open_raster
 from glnet_geo.remote import ScenePath
 
 _PRIMARY = {"red", "green", "blue"}
 _NO_CLASS = 1 << 24
 """What is added to a colour that is no class's, beyond all ids of legends."""
-_HALF = 128
 _ADVICE = "Masks in colours have a red, a green and a blue band."
 
 
@@ -43,6 +44,10 @@ class LabelSource(Protocol):
     def named(self) -> Mapping[int, MapClass]:
         """The classes that have a name of their own, by value."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided."""
+
     def read(self, window: Window) -> tuple[Labels, Mask | None]:
         """Values of a window, H x W, and which are valid, or None where all are."""
 
@@ -55,6 +60,8 @@ class LabelSource(Protocol):
 
 class RasterLabels:
     """A class raster; see `ClassRaster`."""
+
+    notes = ()
 
     def __init__(self, path: ScenePath, band: int | None = None, onto: Grid | None = None) -> None:
         self._raster = ClassRaster(path, band, onto)
@@ -74,50 +81,41 @@ class RasterLabels:
 class ColorLabels:
     """A mask in the colours of a legend, as ids of the legend.
 
-    Where all colours of the legend consist of 0 and 255, as DeepGlobe's, the mask is read as 0
-    below 128 and 255 from there on, as DeepGlobe asks for: some of its masks are not exact. Else
-    colours must be exact.
+    Colours must be exact, unless `ColorValues` rounds them.
 
     Args:
         path: A raster with three bands.
         legend: The classes.
+        onto: The grid to read it on; None for its own.
 
     Raises:
-        RasterError: See `SceneReader`.
+        RasterError: See `SceneReader`; or it cannot be brought onto the other grid.
     """
 
-    def __init__(self, path: ScenePath, legend: Legend) -> None:
-        self._reader = SceneReader(path, None, 3, _ADVICE)
+    notes = ()
+
+    def __init__(self, path: ScenePath, legend: Legend, onto: Grid | None = None) -> None:
+        with ExitStack() as stack:
+            dataset = source = stack.enter_context(open_raster(path))
+            if onto is not None:
+                dataset = stack.enter_context(onto_grid(path, source, onto))
+            self._reader = SceneReader(path, None, 3, _ADVICE, dataset=dataset)
+            self.files = local_files(path, source)
+            self.close = stack.pop_all().close
         self.grid, self.block_height = self._reader.grid, 1
-        self.files = self._reader.files
         self.named: Mapping[int, MapClass] = {}
-        self.close = self._reader.close
-        colors = np.array([one.rgb for one in legend.classes], np.int64)
-        self._is_rounded = bool(np.isin(colors, (0, 255)).all())
-        packed = _packed(colors.T)
-        order = np.argsort(packed)
-        self._colors, self._ids = packed[order], legend.ids[order].astype(np.int32)
+        self._ids = ColorValues({one.color: one.id for one in legend.classes})
 
     def read(self, window: Window) -> tuple[Labels, Mask | None]:
         """Ids of the legend; colours of no class are values beyond them, see `describe`."""
         chip = self._reader.read(window)
-        pixels = np.where(chip.pixels >= _HALF, 255, 0) if self._is_rounded else chip.pixels
-        packed = _packed(pixels)
-        places = np.searchsorted(self._colors, packed).clip(max=len(self._colors) - 1)
-        is_known = self._colors[places] == packed
-        ids = np.where(is_known, self._ids[places], packed + _NO_CLASS)
+        known, is_known, packed = self._ids.look_up(chip.pixels)
+        ids = np.where(is_known, known, packed + _NO_CLASS)
         return ids, None if chip.valid.all() else chip.valid
 
     def describe(self, value: int) -> str:
         """The id, or the colour that is none."""
-        return f"#{value - _NO_CLASS:06x}" if value >= _NO_CLASS else str(value)
-
-
-def _packed(rgb: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
-    """Colours, 3 x ..., as numbers of 24 bits."""
-    red, green, blue = rgb.astype(np.int32)
-    packed: npt.NDArray[np.int32] = red << 16 | green << 8 | blue
-    return packed
+        return color_text(value - _NO_CLASS) if value >= _NO_CLASS else str(value)
 
 
 def is_picture(path: ScenePath) -> bool:

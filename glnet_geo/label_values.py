@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from glnet_geo.chip import Mask
+from glnet_geo.class_table import fold
+from glnet_geo.color_values import ColorValues, color_text
 from glnet_geo.errors import DatasetError
 from glnet_geo.legend import IGNORED, Legend
 
 UNKNOWN = -1
 """Stands for no position: the value is neither a class nor ignored."""
 
-_HALF = 128
 _COLOR = re.compile("#[0-9a-f]{6}")
 
 
@@ -46,9 +47,7 @@ class LabelValues:
 
     Attributes:
         legend: The classes.
-        is_rounded: Whether colours are read as 0 below 128 and 255 from there on. So it is where
-            all colours of the legend (and the map) consist of 0 and 255, as DeepGlobe's: it asks
-            for that, since some of its masks are not exact.
+        is_rounded: See `ColorValues`; the colours are those of the legend and the map.
 
     Raises:
         DatasetError: The map leads to an id that is neither a class nor ignored.
@@ -64,8 +63,8 @@ class LabelValues:
                     f"labels_map turns {key} into {target}, which is neither a class of "
                     f"{legend.name!r} nor ignored."
                 )
-        mapped = {_key(key): by_id[target] for key, target in labels_map.items()}
-        self._by_name = {_key(one.name): by_id[one.id] for one in legend.classes}
+        mapped = {fold(str(key)): by_id[target] for key, target in labels_map.items()}
+        self._by_name = {fold(one.name): by_id[one.id] for one in legend.classes}
         by_number = {str(one): place for one, place in by_id.items()}
         self._by_text = self._by_name | by_number | mapped
         self._by_id = np.full(256, UNKNOWN, np.int16)
@@ -74,17 +73,16 @@ class LabelValues:
         # A colour means what the id of its class is mapped to.
         colors = {one.color: int(self._by_id[one.id]) for one in legend.classes}
         colors |= {text: mapped[text] for text in mapped if _COLOR.fullmatch(text)}
-        self._colors = {int(color[1:], 16): place for color, place in colors.items()}
-        parts = [part for color in colors for part in bytes.fromhex(color[1:])]
-        self.is_rounded = all(part in (0, 255) for part in parts)
+        self._colors = ColorValues(colors)
+        self.is_rounded = self._colors.is_rounded
 
     def of_text(self, text: str) -> int:
         """The position of a class by its id or its name, in whatever case; or `UNKNOWN`."""
-        return self._by_text.get(_key(text), UNKNOWN)
+        return self._by_text.get(fold(text), UNKNOWN)
 
     def of_name(self, name: str) -> int:
         """As `of_text`, for names of the legend only; nothing is mapped."""
-        return self._by_name.get(_key(name), UNKNOWN)
+        return self._by_name.get(fold(name), UNKNOWN)
 
     def of_ids(self, ids: npt.NDArray[Any], valid: Mask) -> LabelWindow:
         """Positions of a window of ids.
@@ -100,14 +98,9 @@ class LabelValues:
 
     def of_colors(self, rgb: npt.NDArray[np.uint8], valid: Mask) -> LabelWindow:
         """Positions of a window of colours, 3 x H x W, uint8; see `of_ids`."""
-        if self.is_rounded:
-            rgb = np.where(rgb >= _HALF, np.uint8(255), np.uint8(0))
-        red, green, blue = rgb.astype(np.int32)
-        packed = red << 16 | green << 8 | blue
-        positions = np.full(packed.shape, UNKNOWN, np.int16)
-        for color, place in self._colors.items():
-            positions[packed == color] = place
-        return _window(positions, packed, valid, lambda value: f"#{int(value):06x}")
+        places, is_known, packed = self._colors.look_up(rgb)
+        positions = np.where(is_known, places, UNKNOWN)
+        return _window(positions, packed, valid, lambda value: color_text(int(value)))
 
 
 def _window(
@@ -123,8 +116,3 @@ def _window(
 
 def _number(value: Any) -> str:
     return str(int(value)) if value == np.rint(value) else f"{value:.6g}"
-
-
-def _key(value: int | str) -> str:
-    """What equal names have in common: spaces around them and the case do not count."""
-    return str(value).strip().casefold()

@@ -11,11 +11,12 @@ from glnet_geo.datasets import LabelledScene
 from glnet_geo.errors import DatasetError
 from glnet_geo.features import AreaOfInterest
 from glnet_geo.grid import Grid, Window
-from glnet_geo.label_polygons import PolygonLabels, is_vector
+from glnet_geo.label_polygons import PolygonLabels
 from glnet_geo.label_rasters import RasterLabels
 from glnet_geo.label_values import LabelValues
 from glnet_geo.label_values import LabelWindow as LabelWindow  # who reads labels looks here
 from glnet_geo.legend import Legend
+from glnet_geo.outlines import is_vector
 
 
 class SceneLabels(Protocol):

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ from glnet_geo.raster import reason_of
 
 Geometries = npt.NDArray[Any]
 """Shapely geometries, N."""
+
+VECTOR_SUFFIXES = (
+    *(".gpkg", ".shp", ".geojson", ".json", ".geojsonl", ".geojsons"),
+    *(".fgb", ".gdb", ".kml", ".gml", ".sqlite", ".parquet", ".geoparquet"),
+)
+"""How the names of vector files end, in lower case."""
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +93,7 @@ def read_outlines(
         }
     if not layers:
         where = f"{path}, layer {layer!r}," if layer is not None else path
-        raise FeaturesError(f"{where} has no polygons. Draw the area as a polygon.")
+        raise FeaturesError(f"{where} has no polygons. Points and lines do not count.")
     if len(layers) > 1:
         raise FeaturesError(
             f"{path} has several layers with polygons: {', '.join(layers)}. {advice}"
@@ -112,8 +119,13 @@ def polygons_in(geometries: Geometries) -> tuple[Geometries, npt.NDArray[np.intp
     return parts[keep], rows[keep]
 
 
-def column_names(path: Path, layer: str | None = None) -> dict[str, tuple[str, ...]]:
-    """Names of the columns of the layers that may hold polygons, by layer.
+def is_vector(path: Path) -> bool:
+    """Whether a file's name is that of a vector file."""
+    return path.suffix.lower() in VECTOR_SUFFIXES
+
+
+def column_names(path: Path, layer: str | None = None) -> list[str]:
+    """Names of the columns of the layers that may hold polygons, each once.
 
     Args:
         path: Any vector file that GDAL opens.
@@ -124,11 +136,12 @@ def column_names(path: Path, layer: str | None = None) -> dict[str, tuple[str, .
     """
     _check_file(path)
     with _failing_as_features_error(path):
-        return {
-            name: _fields(path, name)
+        fields = (
+            _fields(path, name)
             for name, kind in _layers(path).items()
             if layer in (None, name) and _may_hold_polygons(kind)
-        }
+        )
+        return list(dict.fromkeys(chain.from_iterable(fields)))
 
 
 def _check_file(path: Path) -> None:

@@ -44,7 +44,7 @@ def gdal_environment(cache_mb: int = _CACHE_MB, remote: bool = False) -> Iterato
     """GDAL's settings for a run, in the thread that enters it.
 
     Args:
-        cache_mb: Memory for blocks; GDAL's default is a share of the machine's.
+        cache_mb: Memory for blocks, in MiB; GDAL's default is a share of the machine's.
         remote: Whether scenes are fetched: requests are tried again, and none is spent on looking
             for files beside a scene, such as masks.
     """
@@ -60,7 +60,8 @@ def gdal_environment(cache_mb: int = _CACHE_MB, remote: bool = False) -> Iterato
             "GDAL_HTTP_LOW_SPEED_TIME": 30,
             "GDAL_HTTP_LOW_SPEED_LIMIT": 1,
         }
-    with rasterio.Env(GDAL_CACHEMAX=cache_mb, **options):
+    # rasterio hands it on in bytes, unlike the variable of that name in a shell.
+    with rasterio.Env(GDAL_CACHEMAX=cache_mb << 20, **options):
         yield
 
 

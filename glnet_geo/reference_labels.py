@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyogrio
-from pyogrio.errors import DataLayerError, DataSourceError
-from shapely.errors import ShapelyError
+import numpy.typing as npt
 
 from glnet_geo.chip import Mask
 from glnet_geo.class_raster import Labels
-from glnet_geo.class_table import MapClass, palette_color
+from glnet_geo.class_table import MapClass, fold, palette_color
 from glnet_geo.errors import FeaturesError
-from glnet_geo.features import AreaOfInterest, Outlines
+from glnet_geo.features import GridPolygons, no_overlap, place
 from glnet_geo.grid import Grid, Window
-from glnet_geo.raster import reason_of
+from glnet_geo.label_columns import candidates, fitting_column, listed, texts_of
+from glnet_geo.legend import LandCover
+from glnet_geo.outlines import Outlines, column_names, read_outlines
 
-VECTOR_SUFFIXES = (
-    *(".gpkg", ".shp", ".geojson", ".json", ".geojsonl", ".geojsons"),
-    *(".fgb", ".gdb", ".kml", ".gml", ".sqlite", ".parquet", ".geoparquet"),
-)
+Codes = npt.NDArray[np.int32]
+"""The place of a polygon's class among those of its file, from 1; N."""
+
 _ATTRIBUTE = "class"  # as `vectorize` writes it
 _TEXTS = 1 << 32
 """The value of the first class that is known by its name, beyond all ids."""
 _TWICE = -(1 << 40)
 """The value where polygons of several classes lie."""
-
-
-def is_vector(path: Path) -> bool:
-    """Whether a file's name is that of a vector file."""
-    return path.suffix.lower() in VECTOR_SUFFIXES
+_LAYER_ADVICE = "Choose one with --layer"
 
 
 class PolygonLabels:
@@ -46,8 +41,10 @@ class PolygonLabels:
         path: GeoPackage, GeoJSON, Shapefile or the like.
         grid: The grid.
         attribute: The field that holds the class: whole numbers are ids, texts names. None for
-            "class", or else the only field.
-        layer: The layer; None for the only one.
+            "class", or else the only field, or else the first of those that are usual ("label",
+            "landcover" and the like) that holds nothing but known classes.
+        layer: The layer; None for the only one with polygons.
+        known: Known classes.
 
     Attributes:
         path: The file.
@@ -55,6 +52,7 @@ class PolygonLabels:
         block_height: 1; any rows are as good as others.
         files: The file.
         named: Classes that are known by their names, by value.
+        notes: Which field was chosen among several.
 
     Raises:
         FeaturesError: The file is missing or no vector file, the layer or the field is missing, or
@@ -64,37 +62,38 @@ class PolygonLabels:
     block_height = 1
 
     def __init__(
-        self, path: Path, grid: Grid, attribute: str | None = None, layer: str | None = None
+        self,
+        path: Path,
+        grid: Grid,
+        attribute: str | None = None,
+        layer: str | None = None,
+        known: Iterable[LandCover | MapClass] = (),
     ) -> None:
-        if not path.exists():
-            raise FeaturesError(f"{path} does not exist.")
         self.path, self.grid, self.files = path, grid, (path,)
-        self._layer = _choose_layer(path, layer)
-        self._attribute = _choose_attribute(path, self._layer, attribute)
-        frame = _read(path, self._layer, self._attribute, read_geometry=False)
-        # An empty class cell labels nothing.
-        texts = sorted({text for one in frame[self._attribute] if (text := _text(one))})
+        names = column_names(path, layer)
+        wanted = candidates(names, attribute) or names[:1]
+        self._outlines = read_outlines(path, layer, wanted, _LAYER_ADVICE)
+        field = _choose_field(self._outlines, names, attribute, known)
+        self.notes = _notes(self._outlines, names, attribute, field)
+        self._cells = texts_of(self._outlines.columns[field])
+        texts = sorted({text for text in self._cells if text is not None})
         if not texts:
-            raise FeaturesError(f"{path} has no values in the field {self._attribute!r}.")
-        self._values = {text: _value(text, place) for place, text in enumerate(texts)}
+            raise FeaturesError(f"{path} has no values in the field {field!r}.")
+        self._values = {text: _value(text, rank) for rank, text in enumerate(texts)}
         self.named: Mapping[int, MapClass] = {
-            value: MapClass(value, text, palette_color(place))
-            for place, (text, value) in enumerate(self._values.items())
+            value: MapClass(value, text, palette_color(rank))
+            for rank, (text, value) in enumerate(self._values.items())
             if is_name(value)
         }
         self._texts = {value: text for text, value in self._values.items()}
 
     def read(self, window: Window) -> tuple[Labels, Mask | None]:
         """Values of a window; those in polygons of several classes are one of their own."""
-        labels = np.zeros((window.height, window.width), np.int64)
-        covered = np.zeros(labels.shape, np.bool_)
-        for value, area in self._areas.items():
-            if not area.touches(window):
-                continue
-            inside = area.mask(window)
-            labels[inside] = np.where(covered[inside], _TWICE, value)
-            covered |= inside
-        return labels, covered
+        polygons, codes, values = self._placed
+        last, first = polygons.burn_both(window, codes)
+        labels = values[last]
+        labels[last != first] = _TWICE
+        return labels, last > 0
 
     def describe(self, value: int) -> str:
         """The value as the file has it."""
@@ -104,25 +103,18 @@ class PolygonLabels:
         """Nothing is open."""
 
     @cached_property
-    def _areas(self) -> dict[int, AreaOfInterest]:
-        """The area of each value."""
-        frame = _read(self.path, self._layer, self._attribute, read_geometry=True)
-        texts = frame.pop(self._attribute).map(_text)
-        frame = frame.assign(text=texts)[texts.notna()]
-        # Collections may hold collections.
-        while (kinds := frame.geom_type).str.contains("Multi|Collection", na=False).any():
-            frame = frame.explode(index_parts=False)
-        frame = frame[(kinds == "Polygon") & ~frame.geometry.is_empty]
-        areas = {}
-        for text, part in frame.groupby("text"):
-            outlines = Outlines(self.path, part.geometry.reset_index(drop=True))
-            areas[self._values[text]] = AreaOfInterest.place(outlines, self.grid, False)
-        if not any(area.touches(self.grid.window) for area in areas.values()):
-            raise FeaturesError(
-                f"{self.path} has no polygons that overlap the prediction. Check the CRS and the "
-                "coordinates of both."
-            )
-        return areas
+    def _placed(self) -> tuple[GridPolygons, Codes, Labels]:
+        """The polygons by their classes, the code of each, and the value of each code."""
+        # Values are ordered as texts are; an empty cell labels nothing.
+        code_of = {None: 0} | {text: code for code, text in enumerate(self._values, 1)}
+        codes = np.array([code_of[text] for text in self._cells], np.int32)[self._outlines.rows]
+        # Where the last polygon and the first one are of one class, so are all between them.
+        order = np.argsort(codes, kind="stable")[np.count_nonzero(codes == 0) :]
+        outlines = replace(self._outlines, polygons=self._outlines.polygons.iloc[order])
+        polygons = GridPolygons.of(place(outlines, self.grid), self.grid)
+        if not polygons.near(self.grid.window).size:
+            raise FeaturesError(no_overlap(outlines, self.grid, "the prediction"))
+        return polygons, codes[order], np.array([0, *self._values.values()], np.int64)
 
 
 def is_ambiguous(value: int) -> bool:
@@ -135,82 +127,41 @@ def is_name(value: int) -> bool:
     return value >= _TEXTS
 
 
-def _choose_layer(path: Path, layer: str | None) -> str:
-    """The one that is asked for, or the only one that may hold polygons."""
-    try:
-        layers = {str(name): kind for name, kind in pyogrio.list_layers(path)}
-    except (DataSourceError, DataLayerError) as error:
-        raise FeaturesError(_unreadable(path, error)) from error
-    if layer is not None:
-        if layer not in layers:
-            raise FeaturesError(f"{path} has no layer {layer!r}. It has {_listed(list(layers))}.")
-        return layer
-    names = [
-        name
-        for name, kind in layers.items()
-        if kind is not None and "Point" not in kind and "Line" not in kind
-    ]
-    if not names:
-        raise FeaturesError(f"{path} has no layer with polygons.")
-    if len(names) > 1:
-        raise FeaturesError(
-            f"{path} has several layers with polygons: {_listed(names)}. Choose one with --layer"
-        )
-    return names[0]
-
-
-def _choose_attribute(path: Path, layer: str, attribute: str | None) -> str:
-    names = [str(name) for name in pyogrio.read_info(path, layer=layer)["fields"]]
+def _choose_field(
+    outlines: Outlines,
+    names: list[str],
+    attribute: str | None,
+    known: Iterable[LandCover | MapClass],
+) -> str:
+    path, columns = outlines.path, outlines.columns
     if not names:
         raise FeaturesError(f"{path} has no field that says the classes of its polygons.")
     if attribute is not None:
-        if attribute not in names:
-            raise FeaturesError(f"{path} has no field {attribute!r}. It has {_listed(names)}.")
-        return attribute
-    if _ATTRIBUTE in names:
+        for name in candidates(columns, attribute):
+            return name
+        raise FeaturesError(f"{path} has no field {attribute!r}. It has {listed(names)}.")
+    if _ATTRIBUTE in columns:
         return _ATTRIBUTE
-    if len(names) > 1:
+    if len(names) == 1:
+        return names[0]
+    classes = {text for one in known for text in (str(one.id), fold(one.name))}
+    field = fitting_column(columns, lambda text: fold(text) in classes)
+    if field is None:
         raise FeaturesError(
-            f"{path} has several fields: {_listed(names)}. Choose the one that says the class "
+            f"{path} has several fields: {listed(names)}. Choose the one that says the class "
             "with --attribute"
         )
-    return names[0]
+    return field
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 16} more" if len(names) > 16 else ""
-    return f"{', '.join(names[:16])}{more}"
+def _notes(
+    outlines: Outlines, names: list[str], attribute: str | None, field: str
+) -> tuple[str, ...]:
+    if attribute is not None or field == _ATTRIBUTE or len(names) == 1:
+        return ()
+    return (f"{outlines.path}: the field {field!r} says the classes",)
 
 
-def _read(path: Path, layer: str, attribute: str, read_geometry: bool) -> Any:
-    """A data frame of the field, with the geometries if need be."""
-    try:
-        return pyogrio.read_dataframe(
-            path,
-            layer=layer,
-            columns=[attribute],
-            force_2d=True,
-            read_geometry=read_geometry,
-            **({"on_invalid": "fix"} if read_geometry else {}),
-        )
-    except (DataSourceError, DataLayerError, ShapelyError) as error:
-        raise FeaturesError(_unreadable(path, error)) from error
-
-
-def _unreadable(path: Path, error: Exception) -> str:
-    reason = reason_of(error).partition("; It might help")[0].rstrip(".")
-    return f"{path} cannot be read as a vector file: {reason}."
-
-
-def _text(value: Any) -> str | None:
-    """A cell's content; whole numbers without decimals, None for none."""
-    if value is None or value != value:  # NaN
-        return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return " ".join(str(value).split()) or None
-
-
-def _value(text: str, place: int) -> int:
+def _value(text: str, rank: int) -> int:
     """A whole number itself, or what stands for a name."""
-    return int(text) if re.fullmatch("-?[0-9]{1,9}", text) else _TEXTS + place
+    return int(text) if re.fullmatch("-?[0-9]{1,9}", text) else _TEXTS + rank

@@ -256,6 +256,22 @@ class TestColors:
         with pytest.raises(GlnetGeoError, match=r"#0a151e: 1 px"):
             glnet_geo.evaluate(prediction, mask, legend=legend)
 
+    def test_masks_in_colours_are_aligned_as_ids_are(self, tmp_path: Path) -> None:
+        labels = np.random.default_rng(4).integers(1, 7, (20, 24), np.uint8)
+        place = Affine(0.7, 0, X + 1.1, 0, -0.7, Y - 0.9)
+        table = DEEPGLOBE.rgb_table()[labels].transpose(2, 0, 1)
+        mask = tif(tmp_path, "mask", table, transform=place, photometric="RGB")
+        plain = tif(tmp_path, "plain", labels, transform=place)
+        prediction = tif(tmp_path, "pred", np.full((20, 20), 3, np.uint8))
+        with pytest.raises(GlnetGeoError, match="--align"):
+            glnet_geo.evaluate(prediction, mask, legend=DEEPGLOBE)
+        in_colors, in_ids = (
+            glnet_geo.evaluate(prediction, one, legend=DEEPGLOBE, align=True)
+            for one in (mask, plain)
+        )
+        assert numbers(in_colors) == numbers(in_ids) and in_colors.pairs[0].is_aligned
+        assert 0 < in_colors.scores.pixels < 400  # what lies outside the mask does not count
+
 
 def nearest(
     labels: npt.NDArray[np.uint8],
@@ -410,6 +426,31 @@ class TestPolygons:
         with pytest.raises(GlnetGeoError, match="no field 'height'"):
             glnet_geo.evaluate(prediction, path, layer="labels", attribute="height")
 
+    def test_of_several_fields_a_usual_one_with_nothing_but_classes_is_taken(
+        self, tmp_path: Path, prediction: Path
+    ) -> None:
+        frame = self.frame(["building", "Bare  land"], "Label").assign(id=[7, 8], note="x")
+        path = self.write(frame, tmp_path / "ref.gpkg")
+        found = glnet_geo.evaluate(prediction, path)
+        assert found.matrix.counts.tolist() == [[24, 0, 0], [6, 18, 0], [0, 0, 0]]
+        assert f"{path}: the field 'Label' says the classes" in found.notes
+        assert (
+            found.table.tolist()
+            == glnet_geo.evaluate(prediction, path, attribute="label").table.tolist()
+        )
+        other = self.write(frame.replace("building", "hut"), tmp_path / "other.gpkg")
+        with pytest.raises(GlnetGeoError, match=r"Label, id, note.*--attribute"):
+            glnet_geo.evaluate(prediction, other)
+
+    def test_a_class_between_two_polygons_of_another_is_seen(
+        self, tmp_path: Path, prediction: Path
+    ) -> None:
+        frame = self.frame(["building", "bare land"])
+        frame.loc[1, "geometry"] = shapely.box(X + 1, Y - 3, X + 2, Y)
+        frame.loc[2] = ["building", shapely.box(X, Y - 3, X + 4, Y)]
+        found = glnet_geo.evaluate(prediction, self.write(frame, tmp_path / "ref.gpkg"))
+        assert found.matrix.counts[0].tolist() == [18, 18, 0] and found.scores.pixels == 36
+
     def test_unknown_names_are_said_and_may_be_ignored(
         self, tmp_path: Path, prediction: Path
     ) -> None:
@@ -458,7 +499,7 @@ class TestPolygons:
         far.geometry = far.translate(1000)
         with pytest.raises(GlnetGeoError, match="overlap"):
             glnet_geo.evaluate(prediction, self.write(far, tmp_path / "far.gpkg"))
-        with pytest.raises(GlnetGeoError, match="no values in the field 'class'"):
+        with pytest.raises(GlnetGeoError, match=r"empty\.gpkg has no polygons"):
             glnet_geo.evaluate(prediction, self.write(far[:0], tmp_path / "empty.gpkg"))
 
     def test_a_raster_has_no_fields(self, prediction: Path) -> None:

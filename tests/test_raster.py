@@ -140,7 +140,7 @@ class TestReading:
 
     def test_gdal_keeps_to_its_cache(self) -> None:
         with gdal_environment(cache_mb=64):
-            assert rasterio.env.getenv()["GDAL_CACHEMAX"] == 64
+            assert rasterio.env.getenv()["GDAL_CACHEMAX"] == 64 * 2**20  # bytes
 
 
 class TestValidity:

@@ -850,7 +850,7 @@ class TestRemote:
     def test_settings(self) -> None:
         with gdal_environment(64):
             options = rasterio.env.getenv()
-            assert options["GDAL_CACHEMAX"] == 64
+            assert options["GDAL_CACHEMAX"] == 64 * 2**20  # bytes
             assert options["GDAL_DISABLE_READDIR_ON_OPEN"] == "TRUE"
         with gdal_environment(remote=True):
             options = rasterio.env.getenv()
