@@ -83,7 +83,7 @@ def train_stage(folder: Path, architecture: str, index: int) -> None:
         schedule = replace(schedule, frames=(6, 1, 6))
     net = new_model("m", dataset.legend, 3, options, 0).net
     net.to_channels_last(torch.device("cpu"))
-    with gdal_environment(320):
+    with gdal_environment(128):
         scenes = ScenePool(dataset.scenes, dataset.legend, 3)
         sampler = FrameSampler(scenes, options.frame, schedule.augmentation)
         layout = PatchLayout.cover(options.frame, options.frame, options.patch_size)

@@ -44,7 +44,7 @@ from glnet_geo.validation import Validation, score_scenes
 
 _MOST_NAMED = 8  # scenes that a card names one by one
 _STATE = "state"  # name of the file from which a run resumes
-_CACHE_MB = 320  # training reads the same few scenes over and over; with it, in less than 3 GB
+_CACHE_MB = 128  # of blocks: with more of them, training would not stay below 3 GB
 _DEFAULTS = TrainingOptions()
 _EPOCH_STEPS = 20  # at least: an epoch of a single scene would be a step or two
 

@@ -18,7 +18,6 @@ _USUAL = (
     "land_cover",
     "label",
     "name",
-    "id",
     "type",
 )
 _LISTED = 16

@@ -102,7 +102,8 @@ class BlockPlan:
             length = parse_length(values[name])
             if length is None:
                 raise DatasetError(
-                    f"{name} of [blocks]: {values[name]!r:.40} is not a length such as 500m or 64px."
+                    f"{name} of [blocks]: {values[name]!r:.40} is not a length such as 500m or "
+                    "64px."
                 )
             values[name] = length
         return cls(**values)
