@@ -35,7 +35,6 @@ _GROUPS = (
     _Group(5, 2, 6, 192, 4),
     _Group(3, 1, 6, 320, 1),
 )
-_RECOMPUTED = 5  # blocks at strides 2 to 8, whose maps are half of what training holds
 _PYRAMID = (2, 4, 10, 15)  # the last block at strides 4, 8, 16 and 32
 
 
@@ -134,7 +133,7 @@ class EfficientNetLite0(nn.Module):
         x = F.relu6(self._bn0(self._conv_stem(x)), inplace=True)
         maps = []
         for index, block in enumerate(self._blocks):
-            x = recomputed(block, x) if index < _RECOMPUTED else block(x)
+            x = recomputed(block, x)
             if index in _PYRAMID:
                 maps.append(x)
         c2, c3, c4, c5 = maps

@@ -442,7 +442,7 @@ class TestPolygons:
         assert "cannot be read as GeoParquet" in refusal(tmp_path / "x.parquet")
 
     def test_an_image_of_one_pixel(self, tmp_path):
-        path = write_polygons(tmp_path / "l.gpkg", [pixel_box(0, 0, 4, 4)], id=[1])
+        path = write_polygons(tmp_path / "l.gpkg", [pixel_box(0, 0, 4, 4)], class_id=[1])
         image = Grid.north_up(1, 1, LEFT, TOP, 2.0, UTM33)
         assert read(path, image, image.window)[0].tolist() == [[BUILDING]]
         south_up = Grid(40, 60, Affine(2, 0, LEFT, 0, 2, TOP - 80), UTM33, 4.0)
@@ -451,9 +451,9 @@ class TestPolygons:
 
     def test_layers(self, tmp_path):
         path = tmp_path / "l.gpkg"
-        write_polygons(path, [pixel_box(0, 0, 4, 4)], layer="old", id=[1])
-        write_polygons(path, [pixel_box(0, 0, 4, 4)], layer="new", id=[2])
-        write_polygons(path, [Point(LEFT, TOP)], layer="points", id=[2])
+        write_polygons(path, [pixel_box(0, 0, 4, 4)], layer="old", class_id=[1])
+        write_polygons(path, [pixel_box(0, 0, 4, 4)], layer="new", class_id=[2])
+        write_polygons(path, [Point(LEFT, TOP)], layer="points", class_id=[2])
         assert "several layers with polygons: old, new. Name the one" in refusal(path)
         assert "no layer 'none'. It has old, new, points." in refusal(path, layer="none")
         assert "layer 'points', has no polygons" in refusal(path, layer="points")
@@ -465,7 +465,7 @@ class TestPolygons:
             Polygon([(LEFT + 2 * x, TOP - 2 * y) for x, y in bow_tie]),
             MultiPolygon([pixel_box(20, 0, 22, 2), pixel_box(30, 0, 32, 2)]),
         ]
-        found, _ = read(write_polygons(tmp_path / "l.gpkg", shapes, id=[1, 2]))
+        found, _ = read(write_polygons(tmp_path / "l.gpkg", shapes, class_id=[1, 2]))
         assert (found[4, :2] == BUILDING).all() and (found[4, 6:8] == BUILDING).all()
         assert (found[:2, [20, 21, 30, 31]] == LAND).all() and found[0, 25] == IGNORED
         assert (found == LAND).sum() == 8
@@ -492,44 +492,46 @@ class TestPolygons:
         assert open_labels(all_labelled, IMAGE, DUBAI).touches(far)
 
     def test_pixels_without_a_crs(self, tmp_path):
-        path = write_polygons(tmp_path / "l.gpkg", [box(2, 1, 5, 3)], crs=None, id=[4])
+        path = write_polygons(tmp_path / "l.gpkg", [box(2, 1, 5, 3)], crs=None, class_id=[4])
         found, _ = read(path, PIXELS)
         assert np.argwhere(found == VEGETATION).tolist() == [
             [row, column] for row in (1, 2) for column in (2, 3, 4)
         ]
         assert "has no CRS" in refusal(path)
-        placed = write_polygons(tmp_path / "p.gpkg", [pixel_box(2, 1, 5, 3)], id=[4])
+        placed = write_polygons(tmp_path / "p.gpkg", [pixel_box(2, 1, 5, 3)], class_id=[4])
         assert "The scene has no CRS" in refusal(placed, PIXELS)
 
     def test_what_is_wrong_is_named(self, tmp_path):
         shapes = [pixel_box(0, 0, 4, 4)]
-        path = write_polygons(tmp_path / "l.gpkg", shapes, use=["field"], note=["road"], id=[99])
+        path = write_polygons(
+            tmp_path / "l.gpkg", shapes, use=["field"], note=["road"], class_id=[99]
+        )
         assert (
             "has no column of which every value is a class of 'dubai'. Its columns are: use, note, "
             "id. Name the one" in refusal(path)
         )
-        assert "has no column 'kind'. Its columns are: use, note, id." in refusal(
+        assert "has no column 'kind'. Its columns are: use, note, class_id." in refusal(
             path, attribute="kind"
         )
         assert (
             "'meadow', which is no class of 'dubai'. It is 'ignore' or one of: building, land, "
             "road, vegetation, water." in refusal(path, attribute="note", unlabelled="meadow")
         )
-        far = write_polygons(tmp_path / "far.gpkg", [box(0, 0, 1, 1)], WGS84, id=[1])
+        far = write_polygons(tmp_path / "far.gpkg", [box(0, 0, 1, 1)], WGS84, class_id=[1])
         assert f"{far} (EPSG:4326) does not overlap {tmp_path}/image.tif (EPSG" in refusal(far)
-        empty = write_polygons(tmp_path / "empty.gpkg", shapes, id=[None], a=[""])
+        empty = write_polygons(tmp_path / "empty.gpkg", shapes, class_id=[None], a=[""])
         assert "no values in the column 'a'" in refusal(empty, attribute="a")
         assert "no column of which" in refusal(empty)
         assert "does not exist" in refusal(tmp_path / "none.gpkg")
         (tmp_path / "x.geojson").write_text("{")
         assert "cannot be read as a vector file" in refusal(tmp_path / "x.geojson")
-        points = write_polygons(tmp_path / "p.gpkg", [Point(LEFT, TOP)], id=[1])
+        points = write_polygons(tmp_path / "p.gpkg", [Point(LEFT, TOP)], class_id=[1])
         assert "has no polygons" in refusal(points)
 
 
 class TestArea:
     def test_outside_of_the_area_all_is_ignored(self, tmp_path):
-        area = write_polygons(tmp_path / "area.gpkg", [pixel_box(10, 10, 20, 20)], id=[1])
+        area = write_polygons(tmp_path / "area.gpkg", [pixel_box(10, 10, 20, 20)], class_id=[1])
         ids = np.full((40, 60), 77, np.uint8)
         ids[10:20, 10:20] = 5
         raster = write_tif(tmp_path / "l.tif", ids)
@@ -550,7 +552,7 @@ class TestArea:
             opened.close()
 
     def test_an_area_elsewhere_is_refused(self, tmp_path):
-        area = write_polygons(tmp_path / "area.gpkg", [box(0, 0, 1, 1)], WGS84, id=[1])
+        area = write_polygons(tmp_path / "area.gpkg", [box(0, 0, 1, 1)], WGS84, class_id=[1])
         path = write_tif(tmp_path / "l.tif", np.ones((40, 60), np.uint8))
         with pytest.raises(FeaturesError, match=r"area\.gpkg .* does not overlap"):
             open_labels(scene_of(path, aoi=area), IMAGE, DUBAI)
