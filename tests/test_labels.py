@@ -508,7 +508,7 @@ class TestPolygons:
         )
         assert (
             "has no column of which every value is a class of 'dubai'. Its columns are: use, note, "
-            "id. Name the one" in refusal(path)
+            "class_id. Name the one" in refusal(path)
         )
         assert "has no column 'kind'. Its columns are: use, note, class_id." in refusal(
             path, attribute="kind"
