@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from glnet_geo.models.recomputing import recomputed
+
 Levels = tuple[Tensor, Tensor, Tensor, Tensor]
 """Maps of one stage at strides 4, 8, 16 and 32, finest first."""
 
@@ -147,10 +149,12 @@ class FPN(nn.Module):
         """
         stages = self.share(backbone, other)
         joined = _join(stages.smooth2, None if other is None else other.smooth2)
-        # Coarsest first, as the reference concatenates.
-        features = torch.cat([resize_like(level, joined[0]) for level in reversed(joined)], 1)
-        if self.smooth is not None:
-            features = self.smooth(features)
+        if self.smooth is None:
+            features = _gather(*joined)
+        else:
+            # What is gathered is the largest map of all; it is not kept for the way back.
+            smooth = self.smooth
+            features = recomputed(smooth, *joined, run=lambda *maps: smooth(_gather(*maps)))
         return Decoded(stages, features, self.classify(features))
 
     def share(self, backbone: Levels, other: StageMaps | None = None) -> StageMaps:
@@ -186,6 +190,11 @@ def resize(x: Tensor, height: int, width: int) -> Tensor:
 def resize_like(x: Tensor, like: Tensor) -> Tensor:
     """Resizes `x` bilinearly to the height and width of `like`."""
     return resize(x, like.shape[-2], like.shape[-1])
+
+
+def _gather(*levels: Tensor) -> Tensor:
+    """Levels at the size of the finest, coarsest first, as the reference concatenates."""
+    return torch.cat([resize_like(level, levels[0]) for level in reversed(levels)], 1)
 
 
 def _enlarge_onto(coarse: Tensor, fine: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -10,20 +10,23 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
-def recomputed(block: nn.Module, x: Tensor) -> Tensor:
+def recomputed(
+    block: nn.Module, *inputs: Tensor, run: Callable[..., Tensor] | None = None
+) -> Tensor:
     """Runs a block; in training its inner maps are not kept, but made again on the way back.
 
     Gradients, and the statistics that batch norms keep, are as without.
 
     Args:
         block: The block.
-        x: Its input.
+        inputs: Its inputs.
+        run: What runs it on them; None for the block itself.
     """
+    run = run or block
     if not (block.training and torch.is_grad_enabled()):
-        plain: Tensor = block(x)
-        return plain
+        return run(*inputs)
     result: Tensor = checkpoint(
-        block, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _still(block))
+        run, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _still(block))
     )
     return result
 
