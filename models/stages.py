@@ -22,7 +22,7 @@ from glnet_geo.models.objective import PLAIN, Objective
 from glnet_geo.models.sharing import FramePatch, Merging
 from glnet_geo.tiling import PatchLayout
 
-_KEPT_BYTES = 130_000_000  # those of a frame of the bundled networks; the paper's take 1.2 GB a frame
+_KEPT_BYTES = 130_000_000  # the bundled networks' of a frame; the paper's take 1.2 GB
 
 STAGES = (Form.GLOBAL, Form.GLOBAL_TO_LOCAL, Form.BOTH_WAYS)
 """The stages in order, each named by the form that it completes."""
