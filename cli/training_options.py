@@ -31,7 +31,7 @@ def learning_options(command: Command) -> Command:
             "--learning-rates",
             type=NumberList(3),
             help="That the three stages start from. Default: 1e-3,5e-4,2e-4, with --init "
-            "3e-4,3e-4,1e-4, in the reference preset 5e-5,2e-5,5e-5.",
+            "1e-4,1e-4,3e-5, in the reference preset 5e-5,2e-5,5e-5.",
         ),
         click.option(
             "--batch-size",
