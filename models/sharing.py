@@ -33,9 +33,10 @@ class FramePatch(NamedTuple):
 
 
 def crop(x: Tensor, layout: PatchLayout, patch: FramePatch) -> Tensor:
-    """The part of B x C x H x W maps of whole frames under a patch: C x h x w, a view."""
+    """The part of B x C x H x W maps of whole frames under a patch: 1 x C x h x w, a view."""
     rows, columns = layout.crop(patch.window, x.shape[-2], x.shape[-1]).slices
-    return x[patch.frame, :, rows, columns]
+    # A slice of one frame, not an index: PyTorch tells the memory layout by the batch's stride.
+    return x[patch.frame : patch.frame + 1, :, rows, columns]
 
 
 def crop_all(x: Tensor, layout: PatchLayout, patches: Sequence[FramePatch]) -> Tensor:
@@ -50,7 +51,7 @@ def crop_all(x: Tensor, layout: PatchLayout, patches: Sequence[FramePatch]) -> T
         P x C x h x w. Crops that the border cuts short (see `PatchLayout.crop`) are enlarged to
         the size of the others, so that it does not matter which run together.
     """
-    crops = [crop(x, layout, patch)[None] for patch in patches]
+    crops = [crop(x, layout, patch) for patch in patches]
     # The border is farthest from the first patch.
     first = Window(0, 0, layout.patch_size, layout.patch_size)
     largest = layout.crop(first, x.shape[-2], x.shape[-1])
@@ -76,7 +77,7 @@ class Merging:
             for total, level in zip(sums, stage, strict=True):
                 for index, patch in enumerate(patches):
                     target = crop(total, self._layout, patch)
-                    target += resize(level[index : index + 1], *target.shape[-2:])[0]
+                    target += resize(level[index : index + 1], *target.shape[-2:])
 
     def mean(self) -> StageMaps:
         """The merged maps, B x C x H x W each, once every patch has been added."""
