@@ -111,6 +111,14 @@ def mapping_options(command: Command) -> Command:
             "scene.",
         ),
         click.option(
+            "--tta",
+            "views",
+            type=click.Choice([1, 2, 4]),
+            metavar="1|2|4",
+            help="In how many ways to look at each frame, mirrored, and take the mean: better, and "
+            "as many times slower. Default: what the model's card says.",
+        ),
+        click.option(
             "--reference",
             is_flag=True,
             help="Follow the reference implementation's arithmetic to the letter.",
@@ -129,7 +137,7 @@ def map_options_of(options: dict[str, Any]) -> Any:
 
     masks = ("any_valid", "nodata", "nodata_tolerance")
     validity = Validity(*(options.pop(name) for name in masks))
-    others = ("model", "scale", "aoi", "gsd", "frame", "device", "reference")
+    others = ("model", "scale", "aoi", "gsd", "frame", "device", "reference", "views")
     chosen = {name: options.pop(name) for name in others}
     return MapOptions(
         bands=options.pop("bands") or (),

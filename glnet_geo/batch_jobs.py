@@ -212,6 +212,7 @@ class BlockJob:
             options.precision,
             options.reference,
             options.frame,
+            options.views_of(task.model.card),
         )
         plan, extent = layout.plan(self.block), layout.extent(self.block)
         columns = layout.columns.members(self.block.column)
@@ -299,7 +300,7 @@ class TileJob:
             cautions = tuple(task.options.cautions(scene, card, task.footing))
             tags = {
                 **task.model.tags,
-                **task.options.tags(scene, task.footing, self.stretch, area),
+                **task.options.tags(scene, card, task.footing, self.stretch, area),
                 "PRECISION": ", ".join(sorted(blocks.precisions(view))),
             }
             pieces = self._pieces(card.legend.ids, scene, area, blocks)

@@ -62,10 +62,11 @@ def segmenter_of(
     precision: Precision,
     reference: bool,
     frame: int | FrameExtent,
+    views: int,
 ) -> GLNetSegmenter:
     """The model, loaded once a process and version of it."""
     reuse_memory()
-    return load_segmenter(find_model(model), device, precision, reference, frame)
+    return load_segmenter(find_model(model), device, precision, reference, frame, views)
 
 
 @lru_cache(2)

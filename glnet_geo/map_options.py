@@ -47,6 +47,7 @@ class MapOptions:
         device: "auto", "cpu", "cuda" and so on.
         precision: See `devices.choose_dtype`.
         reference: Whether to follow the reference's arithmetic, see `GLNetSegmenter`.
+        views: In how many ways a frame is looked at, see `GLNetSegmenter`.
     """
 
     model: str = DEFAULT_MODEL
@@ -59,6 +60,7 @@ class MapOptions:
     device: str = "auto"
     precision: Precision = Precision.AUTO
     reference: bool = False
+    views: int | None = None
 
     def opener(self, card: ModelCard) -> partial[SceneReader]:
         """What opens a scene for a model, given its path."""
@@ -82,6 +84,10 @@ class MapOptions:
                 f"The model {card.name!r} works in pixels of any size: leave --gsd out."
             )
         card.check_frame(self.frame)
+
+    def views_of(self, card: ModelCard) -> int:
+        """In how many ways a model looks at a frame: what is asked for, or what suits it."""
+        return self.views or (1 if self.reference else card.views)
 
     def footing(self, grid: Grid, scene: object, card: ModelCard) -> Footing:
         """The view of a scene that has the pixels which the model knows.
@@ -137,6 +143,7 @@ class MapOptions:
     def tags(
         self,
         scene: SceneReader,
+        card: ModelCard,
         footing: Footing,
         stretch: Stretch,
         area: AreaOfInterest | None,
@@ -152,6 +159,7 @@ class MapOptions:
             "NETWORK_PIXELS": f"{footing.columns.view} x {footing.rows.view}",
             "FRAME": str(self.frame),
             "REFERENCE_ARITHMETIC": str(self.reference).lower(),
+            "VIEWS": str(self.views_of(card)),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -165,6 +173,7 @@ class MapOptions:
             "frame": str(self.frame),
             "precision": str(self.precision),
             "reference": self.reference,
+            "views": self.views,
         }
 
 

@@ -54,6 +54,7 @@ def predict(
     device: str = "auto",
     precision: Precision | str = Precision.AUTO,
     reference: bool = False,
+    views: int | None = None,
     overwrite: bool = False,
     resume: bool = False,
     report: Callable[[int, int], None] = lambda done, total: None,
@@ -80,6 +81,7 @@ def predict(
         device: "auto", "cpu", "cuda" and so on.
         precision: "auto", "fp32", "bf16" or "fp16"; see `devices.choose_dtype`.
         reference: Whether to follow the reference's arithmetic, see `GLNetSegmenter`.
+        views: In how many ways a frame is looked at (1, 2 or 4), see `GLNetSegmenter`.
         overwrite: Whether an existing output may be replaced.
         resume: Whether to continue an interrupted run.
         report: Told the frames done and all frames.
@@ -100,6 +102,7 @@ def predict(
         device,
         Precision(precision),
         reference,
+        views,
     )
     return map_to_file(scene, output, options, overwrite=overwrite, resume=resume, report=report)
 
@@ -124,7 +127,12 @@ def map_to_file(
     open_scene, remote = partial(options.opener(card), scene), is_fetched(scene)
     with gdal_environment(remote=remote), open_scene() as reader:
         segmenter = load_segmenter(
-            model_file, options.device, options.precision, options.reference, options.frame
+            model_file,
+            options.device,
+            options.precision,
+            options.reference,
+            options.frame,
+            options.views_of(card),
         )
         footing = options.footing(reader.grid, scene, card)
         check_not_input(output, reader.files)
@@ -136,7 +144,7 @@ def map_to_file(
         source = FrameSource(open_scene, footing, stretch, area, folder, remote, segmenter.stage)
         tags = {
             **model_tags(card, model_file),
-            **options.tags(reader, footing, stretch, area),
+            **options.tags(reader, card, footing, stretch, area),
             "PRECISION": precision_of(segmenter.dtype),
         }
         content = _map(output, reader, source, segmenter, tags, resume, report)

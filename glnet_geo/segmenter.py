@@ -23,7 +23,7 @@ from glnet_geo.models.sharing import FramePatch
 from glnet_geo.precision import Precision
 from glnet_geo.radiometry import shrink
 from glnet_geo.raster import Chip
-from glnet_geo.tiling import FrameExtent, FramePlan, PatchLayout
+from glnet_geo.tiling import FrameExtent, FramePlan, Mirror, PatchLayout, mirrors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +56,8 @@ class GLNetSegmenter:
             the whole scene as one frame.
         dtype: Floating-point type of weights and maps.
         batch_size: Patches that run at a time; None for what suits the device.
+        views: In how many ways a frame is looked at (1, 2 or 4: it and its mirror images); the
+            result is their mean.
 
     Attributes:
         legend: The classes, in the order of the scores.
@@ -76,8 +78,10 @@ class GLNetSegmenter:
         frame: int | FrameExtent = FrameExtent.CARD,
         dtype: torch.dtype = torch.float32,
         batch_size: int | None = None,
+        views: int = 1,
     ) -> None:
         card.check_frame(frame)
+        self._mirrors = mirrors(views)
         self.legend = card.legend
         self.device = device.type
         self.dtype = dtype
@@ -138,7 +142,27 @@ class GLNetSegmenter:
             yield scores
 
     def _segment(self, staged: StagedChip) -> FrameLogits:
-        frame, view = staged.frame, staged.view
+        """Logits of a frame, the mean over the ways to look at it."""
+        with torch.inference_mode():
+            return _mean([self._look(staged, mirror) for mirror in self._mirrors])
+
+    def _look(self, staged: StagedChip, mirror: Mirror) -> FrameLogits:
+        """Logits of a frame that is looked at in a mirror, back in their places."""
+        frame, view, layout = staged.frame, staged.view, staged.layout
+        axes = mirror.axes
+        if not axes:
+            return self._run(frame, view, layout)
+        logits = self._run(frame.flip(axes), view.flip(axes), layout.mirrored(mirror))
+        if logits.patches is None:
+            assert logits.whole is not None
+            return FrameLogits(logits.whole.flip(axes))
+        shape = (len(layout.tops), len(layout.lefts))
+        # Patches by row and column, then classes: mirrored are their order and they themselves.
+        grid = logits.patches.view(*shape, *logits.patches.shape[1:])
+        turned = grid.flip([*(2 + axis for axis in axes), *axes])
+        return FrameLogits(None, turned.flatten(0, 1))
+
+    def _run(self, frame: Tensor, view: Tensor, layout: PatchLayout) -> FrameLogits:
         if self._copies is not None:
             here = torch.cuda.current_stream(self._device)
             here.wait_stream(self._copies)
@@ -153,7 +177,7 @@ class GLNetSegmenter:
             return self._net.normalize(pixels.to(self._device, non_blocking=True))
 
         view = self._net.normalize(view.to(self._device)[None])
-        logits = self._net.segment(view, read_patches, staged.layout, self._batch_size)
+        logits = self._net.segment(view, read_patches, layout, self._batch_size)
         if self.dtype != torch.float32:
             _check_numbers(logits)
         return logits
@@ -213,6 +237,14 @@ class GLNetSegmenter:
         return F.interpolate(logits.contiguous(), (height, width), mode=mode)[0]
 
 
+def _mean(looks: Sequence[FrameLogits]) -> FrameLogits:
+    patches = [one.patches for one in looks if one.patches is not None]
+    if patches:
+        return FrameLogits(None, torch.stack(patches).mean(0))
+    whole = [one.whole for one in looks if one.whole is not None]
+    return FrameLogits(torch.stack(whole).mean(0))
+
+
 def _check_numbers(logits: FrameLogits) -> None:
     """Refuses overflown half precision, which would be mapped as the first class."""
     found = logits.whole if logits.patches is None else logits.patches
@@ -229,6 +261,7 @@ def load_segmenter(
     precision: Precision = Precision.AUTO,
     reference: bool = False,
     frame: int | FrameExtent = FrameExtent.CARD,
+    views: int = 1,
 ) -> GLNetSegmenter:
     """A model file as a segmenter, on a device by name; see `GLNetSegmenter`.
 
@@ -238,7 +271,7 @@ def load_segmenter(
     net, card = load_model(model_file)
     place = choose_device(device)
     dtype = choose_dtype(precision, place, reference)
-    return GLNetSegmenter(net, card, place, reference, frame, dtype)
+    return GLNetSegmenter(net, card, place, reference, frame, dtype, views=views)
 
 
 _UPLOADED = 64 << 20  # bytes of a frame

@@ -142,6 +142,36 @@ class ViewAxis:
 
 
 @dataclass(frozen=True, slots=True)
+class Mirror:
+    """A way to look at a frame.
+
+    Attributes:
+        rows: Whether its bottom is at the top.
+        columns: Whether its right side is on the left.
+    """
+
+    rows: bool
+    columns: bool
+
+    @property
+    def axes(self) -> list[int]:
+        """The axes of an image ... x H x W that are turned round."""
+        return [axis for axis, is_turned in ((-2, self.rows), (-1, self.columns)) if is_turned]
+
+
+def mirrors(views: int) -> tuple[Mirror, ...]:
+    """The ways to look at a frame of which a prediction is the mean: 1, 2 or 4 of them.
+
+    Raises:
+        ValueError: There are no such.
+    """
+    if views not in (1, 2, 4):
+        raise ValueError(f"a frame is looked at in 1, 2 or 4 ways, got {views}")
+    every = (Mirror(rows, columns) for rows in (False, True) for columns in (False, True))
+    return tuple(every)[:views]
+
+
+@dataclass(frozen=True, slots=True)
 class PatchLayout:
     """The patches of a frame.
 
@@ -177,6 +207,15 @@ class PatchLayout:
         """The patches in frame pixels, row by row."""
         size = self.patch_size
         return tuple(Window(top, left, size, size) for top in self.tops for left in self.lefts)
+
+    def mirrored(self, mirror: Mirror) -> PatchLayout:
+        """The patches of the mirrored frame; they are in the order of its own rows."""
+        tops, lefts, size = self.tops, self.lefts, self.patch_size
+        if mirror.rows:
+            tops = tuple(self.height - size - top for top in reversed(tops))
+        if mirror.columns:
+            lefts = tuple(self.width - size - left for left in reversed(lefts))
+        return PatchLayout(self.height, self.width, size, tops, lefts)
 
     def crop(self, patch: Window, height: int, width: int) -> Window:
         """Where a patch lies in a feature map of the whole frame.
