@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     help="Model to start from, bundled or a file; its classes may be others. Default: a new one.",
 )
 @click.option(
-    "--iterations", type=IntegerList(3), help="Steps of the three stages. Default: 150,300,50."
+    "--iterations", type=IntegerList(3), help="Steps of the three stages. Default: 80,360,40."
 )
 @click.option(
     "--time-budget",

@@ -15,13 +15,21 @@ _SCHEDULE = (
     "accumulate",
     "optimizer",
     "weight_decay",
+    "focal_gamma",
+    "lovasz",
+    "recompute",
     "class_weights",
     "rare",
     "patience",
     "seed",
 )
-_AUGMENTATION = {"scale_jitter": "scale", "color_jitter": "color"}
-_NETWORK = ("preset", "backbone", "widths", "frame", "patch_size", "global_size", "gsd")
+_AUGMENTATION = {
+    "scale_jitter": "scale",
+    "brightness_jitter": "brightness",
+    "gamma_jitter": "contrast",
+    "color_jitter": "color",
+}
+_NETWORK = ("preset", "form", "backbone", "widths", "frame", "patch_size", "global_size", "gsd")
 
 
 def learning_options(command: Command) -> Command:
@@ -30,7 +38,7 @@ def learning_options(command: Command) -> Command:
         click.option(
             "--learning-rates",
             type=NumberList(3),
-            help="That the three stages start from. Default: 1e-3,5e-4,2e-4, with --init "
+            help="That the three stages start from. Default: 1e-3,1e-3,3e-4, with --init "
             "1e-4,1e-4,3e-5, in the reference preset 5e-5,2e-5,5e-5.",
         ),
         click.option(
@@ -55,6 +63,24 @@ def learning_options(command: Command) -> Command:
             help="Default: 1e-4, in the reference preset 5e-4.",
         ),
         click.option(
+            "--focal-gamma",
+            type=Number(least=0),
+            help="Exponent of the focal loss; 0 is cross entropy. Default: 0, with --init and in "
+            "the reference preset 3.",
+        ),
+        click.option(
+            "--lovasz",
+            type=Number(least=0),
+            help="Weight of the Lovasz-softmax loss, which is for mean IoU, beside the focal loss. "
+            "Default: 1, with --init and in the reference preset 0.",
+        ),
+        click.option(
+            "--recompute/--no-recompute",
+            default=None,
+            help="Whether maps of the backbone are made a second time on the way back instead of "
+            "being kept: a third less memory, a fifth more time. Default: yes.",
+        ),
+        click.option(
             "--class-weights",
             type=ClassWeights(),
             help="How much classes count in the loss: none (default), balanced (the rarer, the "
@@ -69,14 +95,26 @@ def learning_options(command: Command) -> Command:
         click.option(
             "--scale-jitter",
             type=Number(least=1),
-            help="Largest factor by which a frame's extent varies. Default: 1.4, in the reference "
-            "preset 1.",
+            help="Largest factor by which a frame's extent varies. Default: 2, with --init 1.4, "
+            "in the reference preset 1.",
+        ),
+        click.option(
+            "--brightness-jitter",
+            type=Number(least=0),
+            help="Largest relative change of all values of a frame. Default: 0.25, with "
+            "--init 0.15, in the reference preset 0.",
+        ),
+        click.option(
+            "--gamma-jitter",
+            type=Number(least=1),
+            help="Largest exponent, or its inverse, on all values of a frame. Default: 1.5, with "
+            "--init 1.25, in the reference preset 1.",
         ),
         click.option(
             "--color-jitter",
             type=Number(least=0),
             help="Largest relative change of a band's values, bands apart from each other. "
-            "Default: 0.05, in the reference preset 0.",
+            "Default: 0.1, with --init 0.05, in the reference preset 0.",
         ),
         click.option(
             "--patience",
@@ -98,6 +136,11 @@ def network_options(command: Command) -> Command:
             help="The paper's networks and schedule.",
         ),
         click.option(
+            "--form",
+            type=click.Choice(["global", "global_to_local", "both_ways"]),
+            help="How much of GLNet, and so which of the three stages are run. Default: both_ways.",
+        ),
+        click.option(
             "--backbone",
             type=click.Choice(["efficientnet_lite0", "resnet50"]),
             help="Default: efficientnet_lite0.",
@@ -107,9 +150,9 @@ def network_options(command: Command) -> Command:
             type=IntegerList(2),
             help="Channels of the decoder: lateral and smooth. Default: 64,16.",
         ),
-        click.option("--frame", type=click.IntRange(min=1), help="Side in pixels. Default: 2448."),
+        click.option("--frame", type=click.IntRange(min=1), help="Side in pixels. Default: 1820."),
         click.option(
-            "--patch-size", type=click.IntRange(min=1), help="Side in pixels. Default: 544."
+            "--patch-size", type=click.IntRange(min=1), help="Side in pixels. Default: 640."
         ),
         click.option(
             "--global-size",

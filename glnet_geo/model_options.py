@@ -8,6 +8,7 @@ from typing import Any
 
 from glnet_geo.errors import DatasetError
 
+FORMS = ("global", "global_to_local", "both_ways")  # `models.glnet.Form`, which wants torch
 _LEAST_SIDE = 64  # pixels; two cells of the coarsest map
 
 
@@ -23,6 +24,8 @@ class ModelOptions:
         patch_size: Side of a patch in pixels.
         global_size: Side of the global view in pixels.
         gsd: Ground sample distance in metres, or None to work in pixels.
+        form: How much of GLNet: "global", "global_to_local" or "both_ways".
+        views: In how many ways predictions look at a frame, unless asked otherwise: 1, 2 or 4.
         preset: "reference" for the paper's networks and schedule, or None.
 
     Raises:
@@ -32,10 +35,12 @@ class ModelOptions:
     backbone: str = "efficientnet_lite0"
     widths: tuple[int, int] = (64, 16)
     activated: bool = True
-    frame: int = 2448
-    patch_size: int = 544
+    frame: int = 1820
+    patch_size: int = 640
     global_size: int = 640
     gsd: float | None = None
+    form: str = FORMS[-1]
+    views: int = 1
     preset: str | None = None
 
     def __post_init__(self) -> None:
@@ -53,6 +58,10 @@ class ModelOptions:
                 raise DatasetError(f"{name} in [model] is not a multiple of 4.")
         if self.patch_size > self.frame:
             raise DatasetError("patch_size in [model] exceeds frame.")
+        if self.form not in FORMS:
+            raise DatasetError(f"form in [model] is not one of {', '.join(FORMS)}.")
+        if self.views not in (1, 2, 4):
+            raise DatasetError("views in [model] is not 1, 2 or 4.")
         if self.gsd is not None and not (type(self.gsd) in (int, float) and self.gsd > 0):
             raise DatasetError("gsd in [model] is not a positive number of metres.")
         if not isinstance(self.activated, bool) or not isinstance(self.backbone, str):

@@ -135,6 +135,7 @@ def _options_of(card: ModelCard) -> ModelOptions:
         card.patch_size,
         card.global_size,
         card.gsd,
+        views=card.views,
     )
 
 
@@ -175,4 +176,5 @@ def _card(
         options.gsd,
         f"starting from {start}",
         "not stated",
+        views=options.views,
     )

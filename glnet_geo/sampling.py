@@ -18,6 +18,8 @@ from glnet_geo.legend import IGNORED
 _CELLS = 8  # of a census that a frame is wide, at least
 _LARGEST_CELL = 256  # pixels
 _TRIES = 8  # where labels lie on what the image has no data of
+_HISTOGRAM_FRAMES = 32
+_HISTOGRAM_SIDE = 256  # pixels that such a frame is read in
 _MOST_ENLARGED = 2.0  # times that a scene is enlarged to fill a frame without a warning
 _log = logging.getLogger(__name__)
 
@@ -37,10 +39,10 @@ class Augmentation:
         DatasetError: A value makes no sense.
     """
 
-    scale: float = 1.4
-    brightness: float = 0.15
-    contrast: float = 1.25
-    color: float = 0.05
+    scale: float = 2.0
+    brightness: float = 0.25
+    contrast: float = 1.5
+    color: float = 0.1
     turns: bool = True
 
     def __post_init__(self) -> None:
@@ -107,6 +109,23 @@ class FrameSampler:
             int(k): [entry for entry in self._places if entry[1].census.pixels[k]]
             for k in np.flatnonzero(self.class_pixels)
         }
+
+    def histogram(self, bins: int) -> npt.NDArray[np.float64]:
+        """What frames look like before they are varied.
+
+        Returns:
+            bands x bins: shares of the values of a band in equal ranges of 0-255.
+        """
+        rng = np.random.default_rng(0)
+        counts: npt.NDArray[np.int64] | None = None
+        for _ in range(_HISTOGRAM_FRAMES):
+            pixels = self._draw(rng, _HISTOGRAM_SIDE).pixels
+            found = np.stack([np.bincount(band.ravel(), minlength=256) for band in pixels])
+            counts = found if counts is None else counts + found
+        assert counts is not None
+        shares: npt.NDArray[np.float64]
+        shares = counts.reshape(len(counts), bins, -1).sum(2) / counts.sum(1, keepdims=True)
+        return shares
 
     def draw(self, rng: np.random.Generator, size: int) -> Sample:
         """Draws one frame, resampled to `size` x `size` pixels."""

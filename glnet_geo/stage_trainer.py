@@ -24,6 +24,7 @@ from glnet_geo.models.fused_branch import Place
 from glnet_geo.models.glnet import Form, GLNet
 from glnet_geo.models.losses import downsample_labels
 from glnet_geo.models.objective import Objective
+from glnet_geo.models.recomputing import keeping_maps
 from glnet_geo.models.sharing import FramePatch
 from glnet_geo.models.stages import (
     STAGES,
@@ -103,6 +104,8 @@ class StageTrainer:
         self.scaler = torch.amp.GradScaler(self._device.type, enabled=is_scaled)
         weights = None if class_weights is None else torch.from_numpy(class_weights)
         self._objective = Objective(
+            schedule.focal_gamma,
+            schedule.lovasz,
             None if weights is None else weights.to(self._device),
             1 / schedule.accumulate,
             self.scaler.scale,
@@ -175,7 +178,8 @@ class StageTrainer:
     def _backward(self, rng: np.random.Generator, samples: list[Sample]) -> float:
         frames = _Frames(self._net, samples, self._geometry)
         is_mixed = self._dtype != torch.float32
-        with torch.autocast(self._device.type, self._dtype, enabled=is_mixed):
+        keeps = not self._schedule.recompute
+        with keeping_maps(keeps), torch.autocast(self._device.type, self._dtype, enabled=is_mixed):
             if self._context is None:
                 return global_step(self._net, frames.views, frames.target, self._objective)
             if self._local is None:
@@ -186,6 +190,10 @@ class StageTrainer:
         self, rng: np.random.Generator, frames: _Frames, context: FrozenContext
     ) -> float:
         decoded = context(frames.views)
+        # The global branch knows the training scenes by heart; the local one must not rely on what
+        # it will not be told elsewhere.
+        is_hidden = rng.random(len(frames.views)) < self._schedule.context_dropout
+        hidden = frozenset(np.flatnonzero(is_hidden).tolist())
         chosen = frames.every
         if self._schedule.drawn is not None:
             labelled = [patch for patch in chosen if frames.has_labels(patch)]
@@ -193,7 +201,7 @@ class StageTrainer:
             chosen = [labelled[k] for k in sorted(order)]
         layout, objective = self._geometry.layout, self._objective
         return sum(
-            local_step(self._net, decoded, frames.patches(some), layout, objective).total
+            local_step(self._net, decoded, frames.patches(some), layout, objective, hidden).total
             for some in self._together(chosen)
         )
 

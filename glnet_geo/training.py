@@ -67,6 +67,7 @@ class Course:
         geometry: How frames are seen.
         schedule: How the stages learn.
         epochs: Steps of an epoch in the three stages.
+        stages: The stages to run, from the first one on.
         class_weights: K, how much a pixel of each class counts; None for all alike.
         ready: Stages whose branch has weights of its own to start from.
         new_classes: Positions of the classes that those branches do not know.
@@ -80,6 +81,7 @@ class Course:
     geometry: FrameGeometry
     schedule: Schedule
     epochs: Three
+    stages: tuple[Form, ...] = STAGES
     class_weights: npt.NDArray[np.float32] | None = None
     ready: frozenset[Form] = frozenset()
     new_classes: tuple[int, ...] = ()
@@ -175,7 +177,7 @@ class TrainingRun:
             TrainingError: The loss is no number any more.
         """
         with _deferred_interrupt() as is_interrupted:
-            while self._at.stage < len(STAGES):
+            while self._at.stage < len(self._course.stages):
                 self._run_stage(report, is_interrupted)
                 self._end_stage()
         self._net.eval().requires_grad_(False)

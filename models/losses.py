@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -43,13 +45,48 @@ def focal_loss(
     return (loss * weights).sum() / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
 
 
-def feature_regularization(local: Tensor, other: Tensor) -> Tensor:
+def lovasz_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean over the classes that occur of the Lovasz extension of 1 - IoU.
+
+    Lovasz-softmax, Berman et al., "The Lovasz-Softmax loss", CVPR 2018, over all images of a batch
+    together.
+
+    Args:
+        logits: N x K x H x W.
+        target: N x H x W, integer positions 0..K-1 or `IGNORED`.
+
+    Returns:
+        A scalar; 0 where every pixel is ignored.
+    """
+    counted = target != IGNORED
+    p = F.softmax(logits.float(), 1).movedim(1, 0)[:, counted]
+    is_class = target[counted].long() == torch.arange(len(p), device=p.device)[:, None]
+    errors, order = torch.where(is_class, 1 - p, p).sort(1, descending=True)
+    hits = is_class.gather(1, order).to(p.dtype)
+    occurring = hits.sum(1, keepdim=True)
+    union = occurring + (1 - hits).cumsum(1)
+    # 1 - IoU, were all pixels up to each one wrong; a class that does not occur counts nowhere.
+    jaccard = 1 - (occurring - hits.cumsum(1)) / union.clamp(min=1)
+    rise = jaccard.diff(dim=1, prepend=jaccard.new_zeros(len(p), 1))
+    is_present = occurring[:, 0] > 0
+    return (errors * rise).sum(1)[is_present].sum() / is_present.sum().clamp(min=1)
+
+
+def feature_regularization(local: Tensor, other: Tensor, counted: Sequence[bool]) -> Tensor:
     """Mean squared distance of the local branch's last map from the global one's.
 
     Args:
         local: N x C x H x W.
         other: The global map under the same patches, resized to the same shape.
+        counted: Which of the N count.
+
+    Returns:
+        A scalar; 0 where none counts.
     """
+    if not any(counted):
+        return local.new_zeros(())
+    if not all(counted):
+        local, other = local[list(counted)], other[list(counted)]
     return F.mse_loss(local.float(), other.float())
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+_KEEPS = ContextVar("keeps", default=False)
 
 
 def recomputed(
@@ -15,7 +18,7 @@ def recomputed(
 ) -> Tensor:
     """Runs a block; in training its inner maps are not kept, but made again on the way back.
 
-    Gradients, and the statistics that batch norms keep, are as without.
+    Gradients, and the statistics that batch norms keep, are as without. See `keeping_maps`.
 
     Args:
         block: The block.
@@ -23,12 +26,26 @@ def recomputed(
         run: What runs it on them; None for the block itself.
     """
     run = run or block
-    if not (block.training and torch.is_grad_enabled()):
+    if not (block.training and torch.is_grad_enabled()) or _KEEPS.get():
         return run(*inputs)
     result: Tensor = checkpoint(
         run, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _still(block))
     )
     return result
+
+
+@contextmanager
+def keeping_maps(keeps: bool) -> Iterator[None]:
+    """Within, blocks keep their maps after all: a fifth faster, for half as much memory again.
+
+    Args:
+        keeps: Whether they do.
+    """
+    token = _KEEPS.set(keeps)
+    try:
+        yield
+    finally:
+        _KEEPS.reset(token)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ themselves, part by part, so that gradients add up over parts that never live at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +26,11 @@ _KEPT_BYTES = 130_000_000  # the bundled networks' of a frame; the paper's take 
 
 STAGES = (Form.GLOBAL, Form.GLOBAL_TO_LOCAL, Form.BOTH_WAYS)
 """The stages in order, each named by the form that it completes."""
+
+
+def stages_of(form: Form) -> tuple[Form, ...]:
+    """The stages that make a model of a form, in order."""
+    return STAGES[: STAGES.index(form) + 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,7 @@ def local_step(
     batch: PatchBatch,
     layout: PatchLayout,
     objective: Objective = PLAIN,
+    hidden: Collection[int] = (),
 ) -> LocalLosses:
     """Stage 2: backward of the local branch's loss on a batch of patches.
 
@@ -127,13 +133,18 @@ def local_step(
         batch: Patches of those frames.
         layout: The patches of every frame.
         objective: What is minimised, beside the regularisation.
+        hidden: Positions of frames whose patches see zeros instead of the global maps.
     """
     assert net.local is not None and net.ensemble is not None
-    local = local_maps(net.local, batch.pixels, context.stages, layout, batch.patches)
-    other = features_under(context.features, layout, batch.patches, like=local.features)
+    is_seen = [patch.frame not in hidden for patch in batch.patches]
+    factors = context.features.new_tensor([k not in hidden for k in range(len(context.features))])
+    factors = factors[:, None, None, None]
+    stages = context.stages.map(lambda x: x * factors) if hidden else context.stages
+    local = local_maps(net.local, batch.pixels, stages, layout, batch.patches)
+    other = features_under(context.features * factors, layout, batch.patches, like=local.features)
     joint = objective.loss(net.ensemble(torch.cat([local.features, other], 1)), batch.target)
     own = objective.loss(local.logits, batch.target)
-    regularization = feature_regularization(local.features, other)
+    regularization = feature_regularization(local.features, other, is_seen)
     total = own + joint + FEATURE_WEIGHT * regularization
     objective.scaled(total).backward()  # type: ignore[no-untyped-call]
     return LocalLosses(own.item(), joint.item(), regularization.item())

@@ -16,6 +16,8 @@ from glnet_geo.training_options import TrainingOptions
         ({"weight_decay": 1.0}, "Weight decay"),
         ({"rare": 1.5}, "0-1"),
         ({"accumulate": 0}, "at least 1"),
+        ({"focal_gamma": -1.0}, "from 0"),
+        ({"lovasz": -0.5}, "from 0"),
         ({"class_weights": {"road": 0.0}}, "above 0"),
     ],
 )
@@ -52,7 +54,13 @@ def test_a_time_is_shared_out_among_the_stages():
     assert spent[1] > spent[0] > spent[2]
 
 
+def test_a_time_goes_to_the_stages_that_there_are():
+    assert plan_steps(1000, 0, (1.0,)) == (950, 0, 0)
+    first, second, third = plan_steps(1000, 0, (1.0, 1.0))
+    assert third == 0 and 940 <= first + second <= 950 and second > first
+
+
 def test_a_time_that_is_too_short_names_one_that_is_not():
-    with pytest.raises(TrainingError, match="too short: 5 steps a stage take 6 minutes"):
+    with pytest.raises(TrainingError, match="too short: 5 steps a stage take 7 minutes"):
         plan_steps(100, 60, (2.0, 3.0, 10.0))
-    assert min(plan_steps(6 * 60, 60, (2.0, 3.0, 10.0))) >= 5
+    assert min(plan_steps(7 * 60, 60, (2.0, 3.0, 10.0))) >= 5
