@@ -28,6 +28,7 @@ from glnet_geo.tiling import MIN_PATCH_OVERLAP, FrameExtent, FramePlan, scene_fr
 
 METADATA_KEY = "glnet_geo"
 FORMAT = 1
+HISTOGRAM_BINS = 32
 _WEIGHT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _MAX_SIDE = 100_000  # pixels; a card that asks for more is damaged
 _MAX_CHANNELS = 4096
@@ -51,6 +52,11 @@ class ModelCard:
         provenance: Where the weights come from: data, method, starting weights.
         licence: Licence of the weights.
         scores: Measured scores, free in form, with what they were measured on.
+        temperature: What scores are divided by before a softmax, so that they are as sure as they
+            are right; see `calibration`. 1 where nobody has measured it.
+        views: In how many ways (1, 2 or 4, mirrored) it looks at a frame unless asked otherwise.
+        histogram: What the training scenes look like, for each band: shares of its values, as the
+            networks get them, in `HISTOGRAM_BINS` equal ranges of 0-255. Empty where unknown.
     """
 
     name: str
@@ -66,6 +72,9 @@ class ModelCard:
     provenance: str
     licence: str
     scores: Mapping[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
+    views: int = 1
+    histogram: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
         _check_card(self)
@@ -111,6 +120,9 @@ class ModelCard:
             "provenance": self.provenance,
             "licence": self.licence,
             "scores": dict(self.scores),
+            "temperature": self.temperature,
+            "views": self.views,
+            "histogram": [list(shares) for shares in self.histogram],
         }
 
     @classmethod
@@ -146,6 +158,10 @@ class ModelCard:
                 table["provenance"],
                 table["licence"],
                 table["scores"],
+                # Cards made by hand may go without these.
+                table.get("temperature", 1.0),
+                table.get("views", 1),
+                tuple(tuple(shares) for shares in table.get("histogram", ())),
             )
         except KeyError as error:
             raise ModelError(f"its card has no {error}.") from None
@@ -180,6 +196,15 @@ def _check_card(card: ModelCard) -> None:
         raise ModelError("its card has a scaling that is not finite.")
     if card.gsd is not None and not (_is_finite(card.gsd) and card.gsd > 0):
         raise ModelError(f"its card has the GSD {card.gsd!r:.40}.")
+    if not (_is_finite(card.temperature) and card.temperature > 0):
+        raise ModelError(f"its card has the temperature {card.temperature!r:.40}.")
+    if card.views not in (1, 2, 4):
+        raise ModelError(f"its card looks at frames in {card.views!r:.40} ways, not 1, 2 or 4.")
+    shares = [share for band in card.histogram for share in band]
+    if not all(_is_finite(share) and share >= 0 for share in shares) or (
+        shares and [len(band) for band in card.histogram] != [HISTOGRAM_BINS] * len(card.bands)
+    ):
+        raise ModelError("its card has a histogram that makes no sense.")
     if type(architecture.widths.activated) is not bool or not isinstance(card.scores, Mapping):
         raise ModelError("its card has an entry of the wrong type.")
 

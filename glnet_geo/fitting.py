@@ -16,7 +16,8 @@ import numpy.typing as npt
 import torch
 
 from glnet_geo.allocation import reuse_memory
-from glnet_geo.checkpoint import ModelCard, round_weights, save_model
+from glnet_geo.calibration import Calibration
+from glnet_geo.checkpoint import HISTOGRAM_BINS, ModelCard, round_weights, save_model
 from glnet_geo.datasets import Dataset, load_dataset
 from glnet_geo.devices import choose_device, choose_dtype
 from glnet_geo.errors import TrainingError
@@ -26,7 +27,7 @@ from glnet_geo.map_summary import peak_bytes
 from glnet_geo.metrics import Scores
 from glnet_geo.model_options import resolve_options
 from glnet_geo.models.glnet import Form
-from glnet_geo.models.stages import STAGES
+from glnet_geo.models.stages import stages_of
 from glnet_geo.modelzoo import find_model
 from glnet_geo.new_models import NewModel, derived_model, new_model
 from glnet_geo.outputs import check_output, working_folder
@@ -44,7 +45,7 @@ from glnet_geo.validation import Validation, score_scenes
 
 _MOST_NAMED = 8  # scenes that a card names one by one
 _STATE = "state"  # name of the file from which a run resumes
-_CACHE_MB = 128  # of blocks: with more of them, training would not stay below 3 GB
+_CACHE_MB = 512  # of blocks: for each window that is not in it, a JPEG is decoded from the top
 _DEFAULTS = TrainingOptions()
 _EPOCH_STEPS = 20  # at least: an epoch of a single scene would be a step or two
 
@@ -129,15 +130,16 @@ def fit(
         if not (resume and run.resume()):
             if resume:
                 _log.warning("There is nothing to resume for %s. Starting afresh.", output)
-            run.start(options.fixed_iterations or job.plan(options, started))
+            run.start(job.plan(options, started))
         _log.info("Steps of the three stages: %s.", "/".join(map(str, run.plan)))
         with closing(job.report):
             job.report.begin(run.rows)
             run.run(report)
+        net = model.net.in_form(job.form)
         # Scored is what the file will hold.
-        round_weights(model.net)
+        round_weights(net)
         card = job.finished_card(run.plan, options.licence)
-        save_model(model.net, card, output, half=True)
+        save_model(net, card, output, half=True)
     return Training(output, card, job.report.folder, run.plan, run.seconds, peak_bytes())
 
 
@@ -175,6 +177,7 @@ class _Job:
         self._device = device
         self._dtype = choose_dtype(schedule.precision, device, reference=False)
         card, options = model.card, model.options
+        self.form = Form(options.form)
         # Training takes hours; a held-out scene that cannot be read must be known before.
         train, held_out = (self._pool(split, stack) for split in ("train", "val"))
         sampler = FrameSampler(
@@ -190,6 +193,7 @@ class _Job:
             FrameGeometry(layout, options.global_size),
             schedule,
             _epochs(sampler.pixels, card.frame, schedule),
+            stages_of(self.form),
             _class_weights(schedule, card.legend, sampler.class_pixels),
             model.ready,
             model.new_classes,
@@ -213,15 +217,25 @@ class _Job:
         return {"scenes": repr(scenes), "card": self._model.card.to_dict()}
 
     def plan(self, options: TrainingOptions, started: float) -> Three:
-        """Steps of the three stages for the time there is, by trying out what they take."""
+        """Steps of the three stages: as asked for, or by trying out what they take; 0 if left out.
+
+        Args:
+            options: What is asked for.
+            started: When the time there is began.
+        """
+        stages = self.course.stages
+        if options.fixed_iterations is not None:
+            first, second, third = options.fixed_iterations
+            has_second, has_third = len(stages) > 1, len(stages) > 2
+            return first, second * has_second, third * has_third
         assert options.time_budget_s is not None
         step_s = time_steps(self._net, self.course)
         later = 0.0
         if self._validation is not None:
             before = time.monotonic()
-            self._validate(STAGES[-1])
+            self._validate(self.form)
             each = time.monotonic() - before
-            later = each * (len(STAGES) * (self._schedule.validations + 1))
+            later = each * (len(stages) * (self._schedule.validations + 1) + 1)
             later += each / self._validation.share
         return plan_steps(options.time_budget_s, time.monotonic() - started + later, step_s)
 
@@ -234,12 +248,27 @@ class _Job:
             f"{'/'.join(map(str, plan))} iterations in the three stages, seed "
             f"{self._schedule.seed}"
         )
-        card = replace(card, provenance=provenance, licence=licence)
-        if not held_out:
+        card = replace(
+            card,
+            architecture=replace(card.architecture, form=self.form),
+            provenance=provenance,
+            licence=licence,
+            histogram=tuple(
+                tuple(round(float(share), 4) for share in band)
+                for band in self.course.sampler.histogram(HISTOGRAM_BINS)
+            ),
+        )
+        if self._validation is None:
             return card
-        segmenter = GLNetSegmenter(self._net, card, self._device, dtype=self._dtype)
+        net = self._net.in_form(self.form)
+        segmenter = GLNetSegmenter(net, card, self._device, dtype=self._dtype, views=card.views)
         scores = score_scenes(held_out, segmenter, card).to_dict()
         images = _named([scene.image.name for scene in held_out])
+        pixels = self._validation.pixels(net, self.form)
+        if len(pixels):
+            calibration = Calibration.fit(pixels)
+            scores["calibration"] = calibration.to_dict()
+            card = replace(card, temperature=round(calibration.temperature, 3))
         return replace(card, scores={"held_out": images, **scores})
 
     def _pool(self, split: str, stack: ExitStack) -> ScenePool:

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from glnet_geo.blending import StripFiles, best_class
+from glnet_geo.blending import FrameScores, StripFiles, best_class
+from glnet_geo.calibration import ScoredPixels
 from glnet_geo.checkpoint import ModelCard
 from glnet_geo.datasets import LabelledScene
 from glnet_geo.frame_source import FrameSource
@@ -35,6 +36,7 @@ Labels = npt.NDArray[np.uint8]
 
 _MOST_FRAMES = 8
 _FEWEST_FRAMES = 2
+_FRAME_PIXELS = 50_000  # of a frame to which the temperature is fitted
 
 
 class Validation:
@@ -73,14 +75,32 @@ class Validation:
 
     def predicted(self, net: GLNet, form: Form) -> Iterator[tuple[Sample, Labels]]:
         """The frames, and the class ids that the networks give them, H x W."""
+        for sample, bands in self._scored(net, form):
+            best = [best_class(scores) for scores in bands]
+            yield sample, self._card.legend.ids[np.concatenate(best)]
+
+    def pixels(self, net: GLNet, form: Form) -> ScoredPixels:
+        """What the networks say of some labelled pixels of the frames, always the same ones."""
+        counted = np.array(self._card.legend.counted)
+        parts = []
+        for index, (sample, bands) in enumerate(self._scored(net, form)):
+            labelled = np.flatnonzero(np.isin(sample.target, counted))
+            rng = np.random.default_rng(index)
+            some = rng.choice(labelled, min(_FRAME_PIXELS, len(labelled)), replace=False)
+            scores = np.concatenate(list(bands), 1).reshape(len(self._card.legend), -1)
+            positions = np.searchsorted(counted, sample.target.ravel()[some]).astype(np.uint8)
+            parts.append(ScoredPixels(scores[counted][:, some].T, positions))
+        return ScoredPixels.join(parts)
+
+    def _scored(self, net: GLNet, form: Form) -> Iterator[tuple[Sample, Iterator[FrameScores]]]:
+        """The frames, and what the networks say of them, in bands of K x n x W."""
         card = replace(self._card, architecture=replace(self._card.architecture, form=form))
         segmenter = GLNetSegmenter(net.in_form(form), card, self._device, dtype=self._dtype)
         for index in range(self.count):
             sample = self._sampler.draw(np.random.default_rng(index), card.frame)
             side = sample.target.shape[0]
             chip = Chip(sample.pixels, np.ones((side, side), np.bool_), Grid(side, side))
-            best = [best_class(scores) for scores in segmenter(chip)]
-            yield sample, card.legend.ids[np.concatenate(best)]
+            yield sample, segmenter(chip)
 
     def ids(self, positions: Labels) -> Labels:
         """Class ids of positions in the legend; `NODATA` where they are ignored."""
@@ -100,13 +120,14 @@ def score_scenes(
     """Predicts labelled scenes, whole and as `predict` does, and scores all of them together."""
     matrix = ConfusionMatrix(segmenter.legend)
     for scene in scenes:
-        _score_scene(scene, segmenter, card, matrix)
+        score_scene(scene, segmenter, card, matrix)
     return matrix.scores()
 
 
-def _score_scene(
+def score_scene(
     scene: LabelledScene, segmenter: GLNetSegmenter, card: ModelCard, matrix: ConfusionMatrix
 ) -> None:
+    """Predicts a labelled scene as `predict` does, and adds its pixels to a confusion matrix."""
     options = MapOptions(gsd=scene.gsd)
     open_image = partial(SceneReader, scene.image, scene.bands, segmenter.n_bands)
     with OpenScene(scene, segmenter.legend, segmenter.n_bands) as labels, open_image() as image:

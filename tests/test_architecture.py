@@ -73,6 +73,7 @@ FLOORS = (
         "area_estimates",
         "sample_drawing",
         "boundary_scores",
+        "calibration",
     },
     {
         "alignment",

@@ -73,6 +73,11 @@ def rewrite(path, tensors=None, **changes):
         ({"name": "\x1b[31mred"}, "printable"),
         ({"provenance": 5}, "text"),
         ({"scores": [1]}, "wrong type"),
+        ({"temperature": 0}, "temperature"),
+        ({"views": 3}, "3 ways"),
+        ({"histogram": [[0.5, 0.5]] * 3}, "histogram"),
+        ({"histogram": [[1 / 32] * 32]}, "histogram"),
+        ({"histogram": [[float("nan")] * 32] * 3}, "histogram"),
     ],
 )
 def test_cards_that_make_no_sense_are_named(model_file, changes, message):
