@@ -112,6 +112,11 @@ def describe(card: ModelCard) -> str:
         "bands": ", ".join(card.bands),
         "frame": f"{card.frame} px, global view {card.global_size}, patches {card.patch_size}, "
         f"frames overlap {card.overlap}",
+        "views": f"{card.views} of every frame, mirrored" if card.views > 1 else "1",
+        "confidence": "not measured"
+        if card.temperature == 1
+        else f"softmax of scores / {card.temperature:g}",
+        "pixels": _brightness(card),
         "GSD": "works in pixels" if card.gsd is None else f"{card.gsd:g} m",
         "classes": ", ".join(f"{c.id} {c.name} {c.color}" for c in card.legend.classes),
         "ignored": ", ".join(map(str, sorted(card.legend.ignore))) or "none",
@@ -121,3 +126,14 @@ def describe(card: ModelCard) -> str:
     }
     lines = [f"{card.name} {card.version}"]
     return "\n".join(lines + [f"  {label:<11}{text}" for label, text in rows.items()])
+
+
+def _brightness(card: ModelCard) -> str:
+    """What the training scenes look like, in a line."""
+    if not card.histogram:
+        return "not known"
+    means = (
+        sum(share * (k + 0.5) for k, share in enumerate(shares)) * 256 / len(shares)
+        for shares in card.histogram
+    )
+    return f"in training {', '.join(f'{mean:.0f}' for mean in means)} of 255 on average"

@@ -18,8 +18,17 @@ from glnet_geo.fitting import fit
 from glnet_geo.model_options import FORMS, PAPER_OPTIONS
 from glnet_geo.models.fpn import DecoderWidths
 from glnet_geo.models.glnet import Architecture, Form, GLNet
-from glnet_geo.models.stages import LocalLosses, prepare_stage, start_outputs, warm_start
+from glnet_geo.models.sharing import FramePatch
+from glnet_geo.models.stages import (
+    LocalLosses,
+    PatchBatch,
+    local_step,
+    prepare_stage,
+    start_outputs,
+    warm_start,
+)
 from glnet_geo.segmenter import GLNetSegmenter
+from glnet_geo.tiling import PatchLayout
 from glnet_geo.training_options import TrainingOptions
 from glnet_geo.validation import score_scenes
 from tests.rasters import noise, placed_tif
@@ -284,6 +293,27 @@ def test_new_classes_begin_as_stage_1_has_learned_them():
     for key, value in net.state_dict().items():
         kept = [0, 2, 3] if "classify" in key or "ensemble" in key else slice(None)
         assert torch.equal(value[kept], before[key][kept]) if value.ndim else True, key
+
+
+def test_patches_of_hidden_frames_do_not_see_the_global_maps():
+    net = small_net()
+    prepare_stage(net, Form.GLOBAL_TO_LOCAL)
+    layout = PatchLayout.cover(128, 128, 64)
+    batch = PatchBatch(
+        torch.randn(2, 3, 64, 64),
+        torch.randint(0, 5, (2, 16, 16)),
+        [FramePatch(frame, layout.windows[0]) for frame in (0, 1)],
+    )
+
+    def losses(seed, hidden):
+        views = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
+        with torch.no_grad():
+            context = net.context(views)
+        return local_step(net, context, batch, layout, hidden=hidden)
+
+    assert losses(0, {0, 1}) == losses(1, {0, 1})
+    assert losses(0, {0, 1}).regularization == 0
+    assert losses(0, {1}) != losses(0, ()) != losses(1, ())
 
 
 @pytest.mark.parametrize(
