@@ -22,7 +22,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,12 +29,16 @@ from pathlib import Path
 from queue import SimpleQueue
 
 RECIPE = Path(__file__).parents[1] / "models" / "zoo" / "dubai-urban.toml"
+WIDE = ["--frame", "1820", "--patch-size", "640", "--global-size", "640"]
+NARROW = ["--frame", "640", "--patch-size", "640", "--global-size", "640"]
 VARIANTS = {
-    "global only": ["--form", "global"],
-    "local only": ["--form", "global"],  # and frames as large as patches, see `Run.command`
-    "global to local": ["--form", "global_to_local"],
-    "both ways": ["--form", "both_ways"],
+    "global only": ["--form", "global", *WIDE],
+    # The same branch on frames as large as patches.
+    "local only": ["--form", "global", *NARROW],
+    "global to local": ["--form", "global_to_local", *WIDE],
+    "both ways": ["--form", "both_ways", *WIDE],
 }
+RECIPE_ITSELF = "recipe"
 SEEDS = (0, 1)
 HELD_OUT = (5, 6)
 
@@ -44,7 +47,7 @@ HELD_OUT = (5, 6)
 class Run:
     """One network to train."""
 
-    variant: str
+    variant: str  # one of VARIANTS, or RECIPE_ITSELF
     held_out: tuple[int, ...]
     seed: int
 
@@ -55,18 +58,15 @@ class Run:
 
     def command(self, folder: Path, data: Path, minutes: float) -> list[str]:
         """What trains it."""
-        patch = tomllib.loads(RECIPE.read_text())["model"]["patch_size"]
         program = Path(sys.executable).with_name("glnet-geo")
-        size = ["--frame", "--patch-size", "--global-size"] if self.variant == "local only" else []
         return [
             str(program),
             "train",
             str(folder / f"{without(self.held_out)}.toml"),
             *("--data", str(data), "-o", str(folder / f"{self.name}.safetensors")),
             *("--time-budget", f"{minutes:g}m", "--seed", str(self.seed)),
-            *VARIANTS[self.variant],
+            *VARIANTS.get(self.variant, ()),
             "--no-recompute",
-            *(word for option in size for word in (option, str(patch))),
             *("--resume", "--json", "--quiet"),
         ]
 

@@ -1,11 +1,11 @@
 """How good the bundled model's recipe is on scenes that it was not trained on, for its card.
 
-    python benchmarks/cross_validation.py FOLDER build/ablation
-    python benchmarks/cross_validation.py FOLDER build/ablation --card dubai-urban.safetensors
+    python benchmarks/cross_validation.py FOLDER build/folds       # twenty minutes on two cores
+    python benchmarks/cross_validation.py FOLDER build/folds --card dubai-urban.safetensors
 
 FOLDER holds the scenes of the recipe (see NOTICE). Three times some are held out: 5, then 6, then
-4, 7 and 8, which overlap on the ground. Each model has the same processor time; what `ablation.py`
-has trained in the second folder is used again. Their pixels are scored together, and a temperature
+4, 7 and 8, which overlap on the ground. Each model has the same processor time; what is finished is
+kept in the second folder. Their pixels are scored together, and a temperature
 is fitted to all of them (`glnet_geo.calibration`). With --card both are written into a model
 that was trained on all scenes, whose own scores nobody can know.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ablation import Run, run_all, without, write_dataset
+from ablation import RECIPE_ITSELF, Run, run_all, without, write_dataset
 
 from glnet_geo.calibration import Calibration, ScoredPixels
 from glnet_geo.checkpoint import load_model, save_model
@@ -37,7 +37,7 @@ def score(folder: Path, data: Path, minutes: float) -> dict[str, Any]:
     """Scores of all folds together, as a card holds them."""
     device, together, parts = torch.device("cpu"), None, []
     for fold in FOLDS:
-        net, card = load_model(folder / f"{Run('both ways', fold, 0).name}.safetensors")
+        net, card = load_model(folder / f"{Run(RECIPE_ITSELF, fold, 0).name}.safetensors")
         scenes = load_dataset(folder / f"{without(fold)}.toml", data).split("val")
         segmenter = GLNetSegmenter(net, card, device, views=card.views)
         together = together or ConfusionMatrix(card.legend)
@@ -61,13 +61,13 @@ def main() -> None:
     )
     parser.add_argument("data", type=Path, help="Folder with the scenes.")
     parser.add_argument("folder", type=Path, help="Where runs are kept.")
-    parser.add_argument("--minutes", type=float, default=20, help="Processor time of a run.")
+    parser.add_argument("--minutes", type=float, default=7, help="Processor time of a run.")
     parser.add_argument("--card", type=Path, help="Model file to write the scores into.")
     chosen = parser.parse_args()
     chosen.folder.mkdir(parents=True, exist_ok=True)
     for fold in FOLDS:
         write_dataset(chosen.folder, fold)
-    runs = [Run("both ways", fold, 0) for fold in FOLDS]
+    runs = [Run(RECIPE_ITSELF, fold, 0) for fold in FOLDS]
     run_all(runs, chosen.folder, chosen.data, chosen.minutes)
     with gdal_environment():
         scores = score(chosen.folder, chosen.data, chosen.minutes)

@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     help="Model to start from, bundled or a file; its classes may be others. Default: a new one.",
 )
 @click.option(
-    "--iterations", type=IntegerList(3), help="Steps of the three stages. Default: 80,360,40."
+    "--iterations",
+    type=IntegerList(3, least=0),
+    help="Steps of the three stages, 0 for those that --form leaves out. Default: 80,360,40.",
 )
 @click.option(
     "--time-budget",

@@ -11,6 +11,7 @@ from glnet_geo.cli.values import ClassWeights, IntegerList, Metres, Number, Numb
 
 _SCHEDULE = (
     "learning_rates",
+    "backbone_rate",
     "frames",
     "accumulate",
     "optimizer",
@@ -38,14 +39,20 @@ def learning_options(command: Command) -> Command:
         click.option(
             "--learning-rates",
             type=NumberList(3),
-            help="That the three stages start from. Default: 1e-3,1e-3,3e-4, with --init "
+            help="That the three stages start from. Default: 1e-3,1e-3,1e-4, with --init "
             "1e-4,1e-4,3e-5, in the reference preset 5e-5,2e-5,5e-5.",
+        ),
+        click.option(
+            "--backbone-rate",
+            type=Number(least=0),
+            help="Factor of the learning rates for the backbone. Default: 0.2, with --init and in "
+            "the reference preset 1.",
         ),
         click.option(
             "--batch-size",
             "frames",
             type=IntegerList(3),
-            help="Frames of a batch in the three stages. Default: 4,2,1, in the reference preset "
+            help="Frames of a batch in the three stages. Default: 4,3,1, in the reference preset "
             "6,6,6.",
         ),
         click.option(
@@ -95,13 +102,13 @@ def learning_options(command: Command) -> Command:
         click.option(
             "--scale-jitter",
             type=Number(least=1),
-            help="Largest factor by which a frame's extent varies. Default: 2, with --init 1.4, "
+            help="Largest factor by which a frame's extent varies. Default: 2.5, with --init 1.4, "
             "in the reference preset 1.",
         ),
         click.option(
             "--brightness-jitter",
             type=Number(least=0),
-            help="Largest relative change of all values of a frame. Default: 0.25, with "
+            help="Largest relative change of all values of a frame. Default: 0.35, with "
             "--init 0.15, in the reference preset 0.",
         ),
         click.option(
@@ -114,7 +121,7 @@ def learning_options(command: Command) -> Command:
             "--color-jitter",
             type=Number(least=0),
             help="Largest relative change of a band's values, bands apart from each other. "
-            "Default: 0.1, with --init 0.05, in the reference preset 0.",
+            "Default: 0.2, with --init 0.05, in the reference preset 0.",
         ),
         click.option(
             "--patience",

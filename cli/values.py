@@ -19,19 +19,25 @@ _Context = click.Context | None
 
 
 class IntegerList(click.ParamType[tuple[int, ...]]):
-    """Whole numbers above 0, separated by commas."""
+    """Whole numbers, separated by commas.
+
+    Args:
+        count: How many; None for any number of them.
+        least: The smallest that is allowed.
+    """
 
     name = "numbers"
 
-    def __init__(self, count: int | None = None) -> None:
+    def __init__(self, count: int | None = None, least: int = 1) -> None:
         self._count = count
+        self._least = least
 
     def convert(self, value: Any, param: _Parameter, ctx: _Context) -> tuple[int, ...]:
         """Reads `1,2,3`."""
         if isinstance(value, tuple):
             return value
         parts = [part.strip() for part in str(value).split(",")]
-        if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        if not all(part.isdecimal() and int(part) >= self._least for part in parts):
             self.fail(f"{value!r} is not a list of whole numbers such as 1,2,3.", param, ctx)
         if self._count is not None and len(parts) != self._count:
             self.fail(f"{value!r} has {len(parts)} numbers; {self._count} are needed.", param, ctx)

@@ -225,9 +225,11 @@ class _Job:
         """
         stages = self.course.stages
         if options.fixed_iterations is not None:
-            first, second, third = options.fixed_iterations
-            has_second, has_third = len(stages) > 1, len(stages) > 2
-            return first, second * has_second, third * has_third
+            steps = options.fixed_iterations[: len(stages)]
+            if min(steps) < 1:
+                raise TrainingError(f"Each stage takes at least one step, got {steps}.")
+            first, second, third = (*steps, 0, 0)[:3]
+            return first, second, third
         assert options.time_budget_s is not None
         step_s = time_steps(self._net, self.course)
         later = 0.0

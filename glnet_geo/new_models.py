@@ -135,7 +135,8 @@ def _options_of(card: ModelCard) -> ModelOptions:
         card.patch_size,
         card.global_size,
         card.gsd,
-        views=card.views,
+        card.architecture.form,
+        card.views,
     )
 
 

@@ -39,10 +39,10 @@ class Augmentation:
         DatasetError: A value makes no sense.
     """
 
-    scale: float = 2.0
-    brightness: float = 0.25
+    scale: float = 2.5
+    brightness: float = 0.35
     contrast: float = 1.5
-    color: float = 0.1
+    color: float = 0.2
     turns: bool = True
 
     def __post_init__(self) -> None:

@@ -39,6 +39,7 @@ class Schedule:
     Attributes:
         learning_rates: Rates that the three stages start from.
         head_rate: Factor for the layers whose outputs are the classes.
+        backbone_rate: Factor for the backbone.
         frames: Frames of a batch in the three stages; batch norm sees these.
         accumulate: Batches whose gradients make a step.
         patches: Patches that run at a time in stages 2 and 3; in stage 2 batch norm sees these.
@@ -68,9 +69,10 @@ class Schedule:
         TrainingError: A value makes no sense.
     """
 
-    learning_rates: tuple[float, float, float] = (1e-3, 1e-3, 3e-4)
+    learning_rates: tuple[float, float, float] = (1e-3, 1e-3, 1e-4)
     head_rate: float = 1.0
-    frames: Three = (4, 2, 1)
+    backbone_rate: float = 0.2
+    frames: Three = (4, 3, 1)
     accumulate: int = 1
     patches: int = 3
     drawn: int | None = 3
@@ -121,6 +123,7 @@ class Schedule:
 
 PAPER = Schedule(
     learning_rates=(5e-5, 2e-5, 5e-5),
+    backbone_rate=1.0,
     frames=(6, 6, 6),
     patches=6,
     drawn=None,
@@ -136,6 +139,8 @@ PAPER = Schedule(
 FINE_TUNING = Schedule(
     learning_rates=(1e-4, 1e-4, 3e-5),
     head_rate=30.0,
+    backbone_rate=1.0,
+    frames=(4, 2, 1),
     context_dropout=0.0,
     focal_gamma=3.0,
     lovasz=0.0,

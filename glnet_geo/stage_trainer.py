@@ -30,6 +30,7 @@ from glnet_geo.models.stages import (
     STAGES,
     LocalPass,
     PatchBatch,
+    backbone_parameters,
     feedback_step,
     global_step,
     head_parameters,
@@ -98,8 +99,11 @@ class StageTrainer:
         self._index = STAGES.index(stage)
         self._device = next(net.parameters()).device
         self._dtype = choose_dtype(schedule.precision, self._device, reference=False)
-        self._factors = (1.0, schedule.head_rate)
-        self.optimizer = self._make_optimizer(prepare_stage(net, stage))
+        self._factors = (1.0, schedule.backbone_rate, schedule.head_rate)
+        # One frame is no sample of scenes: its statistics are not those of prediction, and the
+        # second global branch, which begins as the first one, has better ones.
+        keeps_statistics = stage is Form.BOTH_WAYS and schedule.frames[self._index] == 1
+        self.optimizer = self._make_optimizer(prepare_stage(net, stage, keeps_statistics))
         is_scaled = self._dtype == torch.float16
         self.scaler = torch.amp.GradScaler(self._device.type, enabled=is_scaled)
         weights = None if class_weights is None else torch.from_numpy(class_weights)
@@ -165,10 +169,12 @@ class StageTrainer:
         return loss
 
     def _make_optimizer(self, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        heads = {id(parameter) for parameter in head_parameters(self._net)}
+        parts = backbone_parameters(self._net), head_parameters(self._net)
+        known = [{id(parameter) for parameter in part} for part in parts]
+        rest = [one for one in parameters if not any(id(one) in part for part in known)]
         groups = [
-            {"params": [one for one in parameters if (id(one) in heads) is is_head]}
-            for is_head in (False, True)
+            {"params": some}
+            for some in (rest, *([one for one in parameters if id(one) in part] for part in known))
         ]
         rate, decay = self.rate(0), self._schedule.weight_decay
         if self._schedule.optimizer is Optimizer.ADAMW:

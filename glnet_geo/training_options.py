@@ -17,8 +17,8 @@ class TrainingOptions:
     """What a training run is asked for, beside the dataset.
 
     Attributes:
-        iterations: Steps of the three stages; None for the default, or for what `time_budget_s`
-            allows.
+        iterations: Steps of the three stages (those that the form lacks do not matter); None for
+            the default, or for what `time_budget_s` allows.
         time_budget_s: Seconds that all may take, scores included; None for no limit.
         init: A bundled model's name or a model file to start from; None for a new model.
         model: Fields of `ModelOptions` by name, which win over those of the dataset file.
@@ -41,8 +41,8 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         if self.iterations is not None and self.time_budget_s is not None:
             raise TrainingError("Give either iterations or a time budget: each sets the other.")
-        if self.iterations is not None and min(self.iterations) < 1:
-            raise TrainingError(f"Each stage takes at least one step, got {self.iterations}.")
+        if self.iterations is not None and min(self.iterations) < 0:
+            raise TrainingError(f"There are no fewer steps than none, got {self.iterations}.")
         for given, kind in ((self.schedule, Schedule), (self.augmentation, Augmentation)):
             unknown = sorted(set(given) - {one.name for one in fields(kind)})
             if unknown:

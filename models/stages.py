@@ -81,8 +81,13 @@ def trained_modules(net: GLNet, stage: Form) -> list[nn.Module]:
     return [net.local if stage is Form.GLOBAL_TO_LOCAL else net.feedback, net.ensemble]
 
 
-def prepare_stage(net: GLNet, stage: Form) -> list[nn.Parameter]:
+def prepare_stage(net: GLNet, stage: Form, keeps_statistics: bool = False) -> list[nn.Parameter]:
     """Freezes what a stage does not train, batch statistics included.
+
+    Args:
+        net: The networks.
+        stage: The stage.
+        keeps_statistics: Whether batch norms keep the statistics that they have, too.
 
     Returns:
         The parameters to optimise.
@@ -91,7 +96,22 @@ def prepare_stage(net: GLNet, stage: Form) -> list[nn.Parameter]:
     modules = trained_modules(net, stage)
     for module in modules:
         module.train().requires_grad_(True)
+    if keeps_statistics:
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
     return [parameter for module in modules for parameter in module.parameters()]
+
+
+def backbone_parameters(net: GLNet) -> list[nn.Parameter]:
+    """Weights and biases of the backbones."""
+    branches = (net.context, net.local, net.feedback)
+    return [
+        parameter
+        for branch in branches
+        if branch is not None
+        for parameter in branch.backbone.parameters()
+    ]
 
 
 def head_parameters(net: GLNet) -> list[nn.Parameter]:

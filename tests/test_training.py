@@ -89,7 +89,11 @@ def test_train_writes_a_scored_model(cli, dataset, tmp_path):
 )
 def test_a_form_runs_the_stages_that_it_has(cli, dataset, tmp_path, form, steps):
     output = tmp_path / "m.safetensors"
-    result = cli("train", dataset, "-o", output, "--form", form, "--iterations", "2,1,1", "--json")
+    words = ("train", dataset, "-o", output, "--json", "--iterations", ",".join(map(str, steps)))
+    refused = cli(*words)
+    assert refused.code == 1 and "at least one step" in refused.error
+    assert not list(tmp_path.glob("*m.safetensors*"))
+    result = cli(*words, "--form", form)
     assert result.code == 0, result.err
     assert json.loads(result.out)["iterations"] == steps
     net, card = load_model(output)
