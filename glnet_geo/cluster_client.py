@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import warnings
 from collections.abc import Iterator
@@ -31,6 +32,9 @@ def quiet_dask() -> Iterator[None]:
     try:
         yield
     finally:
+        # A loop that has ended leaves futures that nobody awaits; asyncio logs their errors, such
+        # as a deadline that passed at that moment, when they are collected.
+        gc.collect()
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
 

@@ -134,7 +134,10 @@ class DaskEngine:
         traceback: TracebackType | None,
         /,
     ) -> None:
+        # What Dask leaves behind it complains about when it is collected: nothing here keeps it.
         self._under_way.clear()
+        self._ended = SimpleQueue()
+        del self._client
         self._closing.close()
 
     @property

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -263,6 +264,15 @@ def test_a_deadly_job_is_given_up_and_the_others_are_done(local, notes, capfd):
     assert ended == dict.fromkeys(range(1, 6))
     assert [run[0] for run in runs(notes)].count("0") == 3
     assert not capfd.readouterr().err
+
+
+def test_an_ended_engine_keeps_nothing_of_dask(notes):
+    # What is collected later complains on stderr, when Dask is not kept quiet any more.
+    with DaskEngine.local(1) as engine:
+        client = weakref.ref(engine._client)
+        engine.submit(Noting(1, notes))
+        assert engine.next_outcome() is not None
+    assert client() is None
 
 
 def test_gpus_go_round():
