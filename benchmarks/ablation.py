@@ -1,6 +1,6 @@
 """Do both branches together see more than either alone, in the same time?
 
-    python benchmarks/ablation.py FOLDER build/ablation      # an hour and a half on two cores
+    python benchmarks/ablation.py FOLDER build/ablation      # an hour on two cores
 
 FOLDER holds the scenes of the bundled model's recipe (see NOTICE). Four networks are made of the
 same parts: the global branch alone; the local branch alone, which is the same backbone and decoder
@@ -29,7 +29,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 RECIPE = Path(__file__).parents[1] / "models" / "zoo" / "dubai-urban.toml"
-WIDE = ["--frame", "1820", "--patch-size", "640", "--global-size", "640"]
+WIDE = ["--frame", "1280", "--patch-size", "640", "--global-size", "640"]
 NARROW = ["--frame", "640", "--patch-size", "640", "--global-size", "640"]
 VARIANTS = {
     "global only": ["--form", "global", *WIDE],
@@ -141,7 +141,7 @@ def main() -> None:
     )
     parser.add_argument("data", type=Path, help="Folder with the scenes.")
     parser.add_argument("folder", type=Path, help="Where runs are kept.")
-    parser.add_argument("--minutes", type=float, default=20, help="Processor time of a run.")
+    parser.add_argument("--minutes", type=float, default=7, help="Processor time of a run.")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--held-out", type=int, nargs="+", default=HELD_OUT)
     chosen = parser.parse_args()

@@ -115,7 +115,7 @@ def time_local(architecture: str) -> None:
     net = new_model("m", DUBAI, 3, options, 0).net.eval()
     net.to_channels_last(torch.device("cpu"))
     place = Place(torch.device("cpu"), torch.float32)
-    context, local = FrozenContext(net, place), FrozenLocal(net, place)
+    context, local = FrozenContext(net.context, place), FrozenLocal(net, place)
     layout = PatchLayout.cover(options.frame, options.frame, options.patch_size)
     patches = [FramePatch(0, window) for window in layout.windows]
     stages = context(net.normalize(torch.zeros(1, 3, *[options.global_size] * 2))).stages

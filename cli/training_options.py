@@ -18,6 +18,7 @@ _SCHEDULE = (
     "weight_decay",
     "focal_gamma",
     "lovasz",
+    "cross_fit",
     "recompute",
     "class_weights",
     "rare",
@@ -80,6 +81,13 @@ def learning_options(command: Command) -> Command:
             type=Number(least=0),
             help="Weight of the Lovasz-softmax loss, which is for mean IoU, beside the focal loss. "
             "Default: 1, with --init and in the reference preset 0.",
+        ),
+        click.option(
+            "--cross-fit/--no-cross-fit",
+            default=None,
+            help="Stages 2 and 3 see each scene through a global branch that has not learned from "
+            "it, or else rely on what it knows by heart. Stage 1 takes twice as long. Default: "
+            "cross-fit, but not after --init.",
         ),
         click.option(
             "--recompute/--no-recompute",

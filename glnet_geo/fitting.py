@@ -47,6 +47,7 @@ _MOST_NAMED = 8  # scenes that a card names one by one
 _STATE = "state"  # name of the file from which a run resumes
 _CACHE_MB = 512  # of blocks: for each window that is not in it, a JPEG is decoded from the top
 _DEFAULTS = TrainingOptions()
+_FOLDS = 2  # of scenes: more make better twins, each of which costs a stage 1
 _EPOCH_STEPS = 20  # at least: an epoch of a single scene would be a step or two
 
 _log = logging.getLogger(__name__)
@@ -186,6 +187,8 @@ class _Job:
         self._validation: Validation | None = None
         if len(held_out):
             self._validation = Validation(held_out, card, device, self._dtype)
+        if schedule.cross_fit and self.form is not Form.GLOBAL and len(train) > 1:
+            self._net.add_twins(_FOLDS)
         self.report = TrainingReport(report_to, card.legend, self._net, self._validation)
         layout = PatchLayout.cover(card.frame, card.frame, options.patch_size)
         self.course = Course(

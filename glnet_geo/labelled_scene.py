@@ -34,11 +34,13 @@ class Sample:
         pixels: bands x F x F, uint8.
         target: F x F, uint8: positions of classes in the legend, or `IGNORED`.
         image: Name of the file that it is from.
+        scene: Position of the scene in its pool.
     """
 
     pixels: npt.NDArray[np.uint8]
     target: npt.NDArray[np.uint8]
     image: str
+    scene: int = 0
 
 
 class OpenScene(AbstractContextManager["OpenScene"]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +73,7 @@ class FrameSampler:
     Attributes:
         class_pixels: Labelled pixels of each class, K, in pixels of the scenes.
         pixels: Labelled pixels in all, in pixels of frames.
+        n_scenes: Scenes, those without labels too.
 
     Raises:
         DatasetError: No scene has labels.
@@ -88,6 +89,7 @@ class FrameSampler:
         rare: float = 0.0,
     ) -> None:
         self._scenes = scenes
+        self.n_scenes = len(scenes)
         self._size = size
         self._augmentation = augmentation
         self._rare = rare
@@ -144,7 +146,7 @@ class FrameSampler:
         index, place = places[rng.integers(len(places))]
         limit = np.log(self._augmentation.scale)
         window = place.draw(rng, float(np.exp(rng.uniform(-limit, limit))), position)
-        return self._scenes[index].read(window, size)
+        return replace(self._scenes[index].read(window, size), scene=index)
 
     def _vary(self, sample: Sample, rng: np.random.Generator) -> Sample:
         varied = self._augmentation
@@ -159,7 +161,8 @@ class FrameSampler:
             pixels, target = np.rot90(pixels, turns, (1, 2)), np.rot90(target, turns)
             if flips:
                 pixels, target = pixels[:, :, ::-1], target[:, ::-1]
-        return Sample(np.ascontiguousarray(pixels), np.ascontiguousarray(target), sample.image)
+        pixels, target = np.ascontiguousarray(pixels), np.ascontiguousarray(target)
+        return replace(sample, pixels=pixels, target=target)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from glnet_geo.errors import TrainingError
+from glnet_geo.models.losses import FEATURE_WEIGHT
 from glnet_geo.precision import Precision
 from glnet_geo.sampling import Augmentation
 
@@ -50,8 +51,12 @@ class Schedule:
         weight_decay: L2 penalty inside Adam, decoupled in AdamW.
         recompute: Whether maps of the backbone are made a second time on the way back instead of
             being kept: a third less memory, a fifth more time.
+        cross_fit: Whether the later stages see each scene through a global branch that has not
+            learned from it (`GLNet.add_twins`), where there are two scenes or more.
         context_dropout: Share of the frames whose global maps the local branch does not get to see
-            in stage 2.
+            in stage 2, where the branch that makes them has learned from the frames.
+        feature_weight: Weight of the distance of both branches' last maps in stage 2 (the paper's
+            lambda).
         focal_gamma: Focusing exponent of the focal loss; 0 for cross entropy.
         lovasz: Weight of the Lovasz-softmax loss, which is for mean IoU, beside the focal loss.
         class_weights: "balanced" for the median frequency over a class's frequency (Eigen and
@@ -80,7 +85,9 @@ class Schedule:
     optimizer: Optimizer = Optimizer.ADAM
     weight_decay: float = 1e-4
     recompute: bool = True
+    cross_fit: bool = True
     context_dropout: float = 0.5
+    feature_weight: float = 0.0
     focal_gamma: float = 0.0
     lovasz: float = 1.0
     class_weights: Balance | Mapping[str, float] = Balance.NONE
@@ -98,8 +105,8 @@ class Schedule:
             raise TrainingError(f"The factor for last layers is 0-100, got {self.head_rate}.")
         if not 0 <= self.weight_decay < 1:
             raise TrainingError(f"Weight decay is from 0 to below 1, got {self.weight_decay}.")
-        if self.focal_gamma < 0 or self.lovasz < 0:
-            raise TrainingError("The focal exponent and the weight of the Lovasz loss are from 0.")
+        if min(self.focal_gamma, self.lovasz, self.feature_weight) < 0:
+            raise TrainingError("The focal exponent and the weights of losses are from 0.")
         if not 0 <= self.context_dropout < 1:
             raise TrainingError(
                 f"The share of frames without context is 0 to below 1, got {self.context_dropout}."
@@ -128,7 +135,9 @@ PAPER = Schedule(
     patches=6,
     drawn=None,
     weight_decay=5e-4,
+    cross_fit=False,
     context_dropout=0.0,
+    feature_weight=FEATURE_WEIGHT,
     focal_gamma=3.0,
     lovasz=0.0,
     precision=Precision.FP32,
@@ -141,7 +150,9 @@ FINE_TUNING = Schedule(
     head_rate=30.0,
     backbone_rate=1.0,
     frames=(4, 2, 1),
+    cross_fit=False,
     context_dropout=0.0,
+    feature_weight=FEATURE_WEIGHT,
     focal_gamma=3.0,
     lovasz=0.0,
     augmentation=Augmentation(scale=1.4, brightness=0.15, contrast=1.25, color=0.05),

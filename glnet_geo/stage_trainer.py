@@ -19,6 +19,7 @@ from glnet_geo.devices import choose_dtype
 from glnet_geo.grid import Window
 from glnet_geo.labelled_scene import Sample
 from glnet_geo.legend import IGNORED
+from glnet_geo.models.fpn import Decoded, join_frames
 from glnet_geo.models.frozen import FrozenContext, FrozenLocal
 from glnet_geo.models.fused_branch import Place
 from glnet_geo.models.glnet import Form, GLNet
@@ -115,7 +116,10 @@ class StageTrainer:
             self.scaler.scale,
         )
         place = Place(self._device, self._dtype)
-        self._context = None if stage is Form.GLOBAL else FrozenContext(net, place)
+        self._contexts: list[FrozenContext] = []
+        if stage is not Form.GLOBAL:
+            eyes = net.twins or [net.context]
+            self._contexts = [FrozenContext(branch, place) for branch in eyes]
         self._local = FrozenLocal(net, place) if stage is Form.BOTH_WAYS else None
 
     def rate(self, done: float) -> float:
@@ -186,36 +190,63 @@ class StageTrainer:
         is_mixed = self._dtype != torch.float32
         keeps = not self._schedule.recompute
         with keeping_maps(keeps), torch.autocast(self._device.type, self._dtype, enabled=is_mixed):
-            if self._context is None:
-                return global_step(self._net, frames.views, frames.target, self._objective)
+            if self._stage is Form.GLOBAL:
+                return self._global_loss(frames)
             if self._local is None:
-                return self._local_loss(rng, frames, self._context)
-            return self._feedback_loss(frames, self._context, self._local)
+                return self._local_loss(rng, frames)
+            return self._feedback_loss(frames, self._local)
 
-    def _local_loss(
-        self, rng: np.random.Generator, frames: _Frames, context: FrozenContext
-    ) -> float:
-        decoded = context(frames.views)
-        # The global branch knows the training scenes by heart; the local one must not rely on what
-        # it will not be told elsewhere.
-        is_hidden = rng.random(len(frames.views)) < self._schedule.context_dropout
-        hidden = frozenset(np.flatnonzero(is_hidden).tolist())
+    def _global_loss(self, frames: _Frames) -> float:
+        loss = global_step(self._net.context, frames.views, frames.target, self._objective)
+        for fold, twin in enumerate(self._net.twins):
+            others = [k for k, scene in enumerate(frames.scenes) if self._fold(scene) != fold]
+            if others:
+                global_step(twin, frames.views[others], frames.target[others], self._objective)
+        return loss
+
+    def _fold(self, scene: int) -> int:
+        """The fold of a scene: neighbours in the dataset, which may lie side by side, share one."""
+        return scene * len(self._net.twins) // self._sampler.n_scenes
+
+    def _decode(self, frames: _Frames) -> Decoded:
+        """What the global branch makes of frames; where there are twins, one that knows none."""
+        if len(self._contexts) == 1:
+            return self._contexts[0](frames.views)
+        eyes = [self._contexts[self._fold(scene)] for scene in frames.scenes]
+        views = torch.split(frames.views, 1)
+        return join_frames([eye(view) for eye, view in zip(eyes, views, strict=True)])
+
+    def _local_loss(self, rng: np.random.Generator, frames: _Frames) -> float:
+        decoded = self._decode(frames)
+        hidden: frozenset[int] = frozenset()
+        if not self._net.twins:
+            # The global branch knows these scenes by heart; the local one must not rely on what it
+            # will not be told elsewhere.
+            is_hidden = rng.random(len(frames.views)) < self._schedule.context_dropout
+            hidden = frozenset(np.flatnonzero(is_hidden).tolist())
         chosen = frames.every
         if self._schedule.drawn is not None:
             labelled = [patch for patch in chosen if frames.has_labels(patch)]
             order = rng.permutation(len(labelled))[: self._schedule.drawn]
             chosen = [labelled[k] for k in sorted(order)]
-        layout, objective = self._geometry.layout, self._objective
         return sum(
-            local_step(self._net, decoded, frames.patches(some), layout, objective, hidden).total
+            local_step(
+                self._net,
+                decoded,
+                frames.patches(some),
+                self._geometry.layout,
+                self._objective,
+                hidden,
+                self._schedule.feature_weight,
+            ).total
             for some in self._together(chosen)
         )
 
-    def _feedback_loss(self, frames: _Frames, context: FrozenContext, local: FrozenLocal) -> float:
+    def _feedback_loss(self, frames: _Frames, local: FrozenLocal) -> float:
         together = self._together(frames.every)
         local_pass = LocalPass(
             local,
-            context(frames.views).stages,
+            self._decode(frames).stages,
             self._geometry.layout,
             lambda index: frames.patches(together[index]),
             len(together),
@@ -236,6 +267,7 @@ class _Frames:
         self._net = net
         self._samples = samples
         self._device = next(net.parameters()).device
+        self.scenes = [sample.scene for sample in samples]
         windows = geometry.layout.windows
         self.every = [FramePatch(f, window) for f in range(len(samples)) for window in windows]
         size = geometry.global_size

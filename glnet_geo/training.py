@@ -95,6 +95,9 @@ class Course:
             start_outputs(net, stage, self.new_classes)
         else:
             warm_start(net, stage)
+        if stage is Form.GLOBAL:
+            for twin in net.twins:
+                twin.load_state_dict(net.context.state_dict())
 
     def trainer(self, net: GLNet, stage: Form) -> StageTrainer:
         """What trains a stage of a model."""

@@ -7,7 +7,7 @@ map and, behind it, the other branch's map of the same stage.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -60,6 +60,21 @@ class Decoded:
     stages: StageMaps
     features: Tensor
     logits: Tensor
+
+
+def join_frames(parts: Sequence[Decoded]) -> Decoded:
+    """What was decoded frame by frame, or in batches of the same size, as one batch."""
+    backbone, lateral, smooth1, smooth2 = (
+        _join_levels(stage) for stage in zip(*(part.stages for part in parts), strict=True)
+    )
+    features = torch.cat([part.features for part in parts])
+    logits = torch.cat([part.logits for part in parts])
+    return Decoded(StageMaps(backbone, lateral, smooth1, smooth2), features, logits)
+
+
+def _join_levels(parts: Sequence[Levels]) -> Levels:
+    a, b, c, d = (torch.cat(level) for level in zip(*parts, strict=True))
+    return a, b, c, d
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,22 +14,22 @@ from torch import Tensor
 
 from glnet_geo.models.fpn import Decoded, StageMaps
 from glnet_geo.models.fused_branch import FusedBranch, Place
-from glnet_geo.models.glnet import GLNet
+from glnet_geo.models.glnet import Branch, GLNet
 from glnet_geo.models.sharing import FramePatch, crop_all
 from glnet_geo.tiling import PatchLayout
 
 
 class FrozenContext:
-    """The global branch of stage 1, as stages 2 and 3 use it.
+    """A global branch of stage 1, as stages 2 and 3 use it.
 
     Args:
-        net: The model; it is copied from, and left as it is.
+        branch: The branch; it is copied from, and left as it is.
         place: Where to run.
     """
 
-    def __init__(self, net: GLNet, place: Place) -> None:
+    def __init__(self, branch: Branch, place: Place) -> None:
         with torch.no_grad():
-            self._branch = place.network(net.context)
+            self._branch = place.network(branch)
         self._dtype = place.dtype
 
     def __call__(self, views: Tensor) -> Decoded:

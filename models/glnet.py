@@ -103,6 +103,21 @@ class GLNet(nn.Module):
         self.ensemble = (
             nn.Conv2d(joined, architecture.n_classes, 3, padding=1) if has_local else None
         )
+        self._twins = nn.ModuleList()
+
+    @property
+    def twins(self) -> list[Branch]:
+        """While it is trained, branches like `context` that do not know some of the scenes."""
+        return [twin for twin in self._twins if isinstance(twin, Branch)]
+
+    def add_twins(self, count: int) -> None:
+        """Prepares for cross-fitting: each of some folds of the scenes gets a twin of `context`.
+
+        A twin learns from all scenes but those of its fold, and the later stages see these with its
+        eyes: what `context` says of scenes that it knows by heart is better than it will ever be
+        elsewhere, and they would learn to rely on it (as in stacking, Wolpert 1992).
+        """
+        self._twins = nn.ModuleList(copy.deepcopy(self.context) for _ in range(count))
 
     def to_channels_last(self, device: torch.device) -> Self:
         """Moves the networks to a device, in the memory layout that convolutions like best."""
@@ -110,9 +125,10 @@ class GLNet(nn.Module):
         return self.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def in_form(self, form: Form) -> GLNet:
-        """The same networks, not copied, without those that a form lacks."""
+        """The same networks, not copied, without twins and without those that a form lacks."""
         net = copy.copy(self)
         net._modules = dict(self._modules)
+        net._twins = nn.ModuleList()
         if form is not Form.BOTH_WAYS:
             net.feedback = None
         if form is Form.GLOBAL:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from glnet_geo.legend import IGNORED
 from glnet_geo.models.fpn import Decoded, StageMaps
 from glnet_geo.models.frozen import FrozenLocal
-from glnet_geo.models.glnet import Form, GLNet, features_under, local_maps
+from glnet_geo.models.glnet import Branch, Form, GLNet, features_under, local_maps
 from glnet_geo.models.losses import FEATURE_WEIGHT, feature_regularization
 from glnet_geo.models.objective import PLAIN, Objective
 from glnet_geo.models.sharing import FramePatch, Merging
@@ -60,7 +60,7 @@ class LocalLosses:
     Attributes:
         local: Focal loss of the local branch's own logits.
         joint: Focal loss of the ensemble's logits.
-        regularization: Mean squared distance of the last maps, not weighted.
+        regularization: Mean squared distance of the last maps, weighted.
     """
 
     local: float
@@ -70,14 +70,14 @@ class LocalLosses:
     @property
     def total(self) -> float:
         """What was minimised."""
-        return self.local + self.joint + FEATURE_WEIGHT * self.regularization
+        return self.local + self.joint + self.regularization
 
 
 def trained_modules(net: GLNet, stage: Form) -> list[nn.Module]:
     """The parts of the model that a stage trains."""
     assert net.local is not None and net.feedback is not None and net.ensemble is not None
     if stage is Form.GLOBAL:
-        return [net.context]
+        return [net.context, *net.twins]
     return [net.local if stage is Form.GLOBAL_TO_LOCAL else net.feedback, net.ensemble]
 
 
@@ -105,34 +105,34 @@ def prepare_stage(net: GLNet, stage: Form, keeps_statistics: bool = False) -> li
 
 def backbone_parameters(net: GLNet) -> list[nn.Parameter]:
     """Weights and biases of the backbones."""
-    branches = (net.context, net.local, net.feedback)
-    return [
-        parameter
-        for branch in branches
-        if branch is not None
-        for parameter in branch.backbone.parameters()
-    ]
+    return [one for branch in _branches(net) for one in branch.backbone.parameters()]
 
 
 def head_parameters(net: GLNet) -> list[nn.Parameter]:
     """Weights and biases of the layers whose outputs are the classes."""
-    branches = (net.context, net.local, net.feedback)
-    heads = [branch.decoder.classify for branch in branches if branch is not None]
+    heads = [branch.decoder.classify for branch in _branches(net)]
     if net.ensemble is not None:
         heads.append(net.ensemble)
     return [parameter for head in heads for parameter in head.parameters()]
 
 
-def global_step(net: GLNet, views: Tensor, target: Tensor, objective: Objective = PLAIN) -> float:
-    """Stage 1: backward of the global branch's loss on a batch of frames.
+def _branches(net: GLNet) -> list[Branch]:
+    branches = (net.context, net.local, net.feedback, *net.twins)
+    return [branch for branch in branches if isinstance(branch, Branch)]
+
+
+def global_step(
+    branch: Branch, views: Tensor, target: Tensor, objective: Objective = PLAIN
+) -> float:
+    """Stage 1: backward of a global branch's loss on a batch of frames.
 
     Args:
-        net: The networks, after `prepare_stage`.
+        branch: The branch, after `prepare_stage`.
         views: B x bands x g x g, normalised: frames, small.
         target: B x g/4 x g/4, positions of classes or `IGNORED`.
         objective: What is minimised.
     """
-    loss = objective.loss(net.context(views).logits, target)
+    loss = objective.loss(branch(views).logits, target)
     objective.scaled(loss).backward()  # type: ignore[no-untyped-call]
     return loss.item()
 
@@ -144,6 +144,7 @@ def local_step(
     layout: PatchLayout,
     objective: Objective = PLAIN,
     hidden: Collection[int] = (),
+    feature_weight: float = FEATURE_WEIGHT,
 ) -> LocalLosses:
     """Stage 2: backward of the local branch's loss on a batch of patches.
 
@@ -154,6 +155,7 @@ def local_step(
         layout: The patches of every frame.
         objective: What is minimised, beside the regularisation.
         hidden: Positions of frames whose patches see zeros instead of the global maps.
+        feature_weight: Of the regularisation.
     """
     assert net.local is not None and net.ensemble is not None
     is_seen = [patch.frame not in hidden for patch in batch.patches]
@@ -164,8 +166,8 @@ def local_step(
     other = features_under(context.features * factors, layout, batch.patches, like=local.features)
     joint = objective.loss(net.ensemble(torch.cat([local.features, other], 1)), batch.target)
     own = objective.loss(local.logits, batch.target)
-    regularization = feature_regularization(local.features, other, is_seen)
-    total = own + joint + FEATURE_WEIGHT * regularization
+    regularization = feature_weight * feature_regularization(local.features, other, is_seen)
+    total = own + joint + regularization
     objective.scaled(total).backward()  # type: ignore[no-untyped-call]
     return LocalLosses(own.item(), joint.item(), regularization.item())
 

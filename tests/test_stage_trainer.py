@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -21,20 +22,30 @@ from tests.models import small_card
 
 SIDE = 160
 SCHEDULE = Schedule(frames=(2, 2, 1))
+FAST = replace(
+    SCHEDULE,
+    learning_rates=(3e-3,) * 3,
+    backbone_rate=1.0,
+    context_dropout=0.0,
+    frames=(2, 2, 2),
+)
 
 
 class NoiseSampler:
-    """Frames of noise, labelled in their upper left quarter if they are sparse."""
+    """Frames of noise, labelled in their upper left quarter if they are sparse; of some scenes."""
 
-    def __init__(self, is_sparse=False):
+    n_scenes = 4
+
+    def __init__(self, is_sparse=False, scenes=(0, 1, 2, 3)):
         self._is_sparse = is_sparse
+        self._scenes = scenes
 
     def draw(self, rng, size):
         pixels = rng.integers(0, 256, (3, size, size), np.uint8)
         target = rng.integers(0, 5, (size, size), np.uint8)
         if self._is_sparse:
             target[size // 2 :] = target[:, size // 2 :] = IGNORED
-        return Sample(pixels, target, "noise.tif")
+        return Sample(pixels, target, "noise.tif", self._scenes[target[0, 0] % len(self._scenes)])
 
 
 @pytest.fixture
@@ -60,14 +71,58 @@ def steps(made, count):
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
 def test_every_stage_learns(net, stage, precision):
-    fast = {
-        "learning_rates": (3e-3,) * 3,
-        "backbone_rate": 1.0,
-        "context_dropout": 0.0,
-        "frames": (2, 2, 2),
-    }
-    losses = steps(trainer(net, stage, replace(SCHEDULE, precision=precision, **fast)), 10)
+    losses = steps(trainer(net, stage, replace(FAST, precision=precision)), 10)
     assert np.mean(losses[-3:]) < np.mean(losses[:3])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_learns_cross_fitted(net, stage):
+    net.add_twins(2)
+    losses = steps(trainer(net, stage, FAST), 10)
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+
+
+def test_a_twin_does_not_learn_from_its_fold(net):
+    net.add_twins(2)
+    before = [next(twin.parameters()).clone() for twin in net.twins]
+    sampler = NoiseSampler(scenes=(0, 1))
+    steps(StageTrainer(net, Form.GLOBAL, sampler, geometry(), SCHEDULE), 1)
+    after = [next(twin.parameters()) for twin in net.twins]
+    assert torch.equal(before[0], after[0]) and not torch.equal(before[1], after[1])
+    # It saw what the branch itself saw.
+    for one, other in zip(net.context.parameters(), net.twins[1].parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("stage", [Form.GLOBAL_TO_LOCAL, Form.BOTH_WAYS])
+def test_scenes_are_seen_through_the_twin_that_does_not_know_them(net, stage):
+    """The other twin and the branch itself have nothing to do with the loss."""
+    net.add_twins(2)
+    with torch.no_grad():
+        for number, twin in enumerate(net.twins, 1):
+            twin.decoder.toplayer.bias.add_(0.3 * number)
+
+    def loss(fold, **changed):
+        again = copy.deepcopy(net)
+        with torch.no_grad():
+            for name, value in changed.items():
+                branch = again.context if name == "context" else again.twins[int(name[-1])]
+                branch.decoder.toplayer.bias.fill_(value)
+        sampler = NoiseSampler(scenes=(2 * fold, 2 * fold + 1))
+        made = StageTrainer(again, stage, sampler, geometry(), SCHEDULE)
+        return steps(made, 1)[0]
+
+    for fold in (0, 1):
+        plain = loss(fold)
+        assert loss(fold, **{f"twin{1 - fold}": 3.0, "context": 5.0}) == plain
+        assert loss(fold, **{f"twin{fold}": 3.0}) != plain
+
+
+def test_twins_are_not_part_of_the_model(net):
+    keys = set(net.state_dict())
+    net.add_twins(2)
+    assert set(net.state_dict()) > keys
+    assert set(net.in_form(Form.BOTH_WAYS).state_dict()) == keys
 
 
 @pytest.mark.parametrize("frames", [1, 2])

@@ -11,7 +11,7 @@ from glnet_geo.legend import IGNORED
 from glnet_geo.models.frozen import FrozenContext, FrozenLocal
 from glnet_geo.models.fused_branch import Place
 from glnet_geo.models.glnet import Form
-from glnet_geo.models.losses import downsample_labels, focal_loss
+from glnet_geo.models.losses import FEATURE_WEIGHT, downsample_labels, focal_loss
 from glnet_geo.models.reference import reference_key
 from glnet_geo.models.sharing import FramePatch
 from glnet_geo.models.stages import (
@@ -85,14 +85,14 @@ def run_step(mode: int, kept_bytes: int = 1 << 40):
     batch = Batch()
     regularization = []
     if mode == 1:
-        losses = [global_step(net, batch.views, batch.view_target)]
+        losses = [global_step(net.context, batch.views, batch.view_target)]
     elif mode == 2:
-        context = FrozenContext(net, PLACE)(batch.views)
+        context = FrozenContext(net.context, PLACE)(batch.views)
         parts = [local_step(net, context, b, batch.layout) for b in batch.patch_batches()]
         losses = [loss for part in parts for loss in (part.local, part.joint)]
-        regularization = [part.regularization for part in parts]
+        regularization = [part.regularization / FEATURE_WEIGHT for part in parts]
     else:
-        stages = FrozenContext(net, PLACE)(batch.views).stages
+        stages = FrozenContext(net.context, PLACE)(batch.views).stages
         batches = list(batch.patch_batches())
         frozen = FrozenLocal(net, PLACE)
         local = LocalPass(
