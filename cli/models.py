@@ -114,7 +114,7 @@ def describe(card: ModelCard) -> str:
         f"frames overlap {card.overlap}",
         "views": f"{card.views} of every frame, mirrored" if card.views > 1 else "1",
         "confidence": "not measured"
-        if card.temperature == 1
+        if card.temperature is None
         else f"softmax of scores / {card.temperature:g}",
         "pixels": _brightness(card),
         "GSD": "works in pixels" if card.gsd is None else f"{card.gsd:g} m",

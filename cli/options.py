@@ -147,6 +147,40 @@ def map_options_of(options: dict[str, Any]) -> Any:
     )
 
 
+def layer_options(command: Command) -> Command:
+    """What is told of every pixel besides its class; see `layers_of`."""
+    options = (
+        click.option(
+            "--probabilities",
+            type=PATH,
+            metavar="FILE",
+            help="Write the probability of every class too, a band for each.",
+        ),
+        click.option(
+            "--confidence",
+            type=PATH,
+            metavar="FILE",
+            help="Write how sure the map is: the probability that a class is right if the model "
+            "is calibrated, else the margin between the two likeliest classes.",
+        ),
+        click.option(
+            "--disagreement",
+            type=PATH,
+            metavar="FILE",
+            help="Write how much the local and the global branch contradict each other.",
+        ),
+    )
+    return all_of(options, command)
+
+
+def layers_of(options: dict[str, Any]) -> dict[Any, Any]:
+    """Takes what `layer_options` gave out of a command's options, paths by `Layer`."""
+    from glnet_geo.uncertainty import Layer
+
+    chosen = {layer: options.pop(layer.value) for layer in Layer}
+    return {layer: path for layer, path in chosen.items() if path is not None}
+
+
 def listed(names: Sequence[str]) -> Iterator[str]:
     """What a summary shows of a list that may be very long."""
     yield from names[:_MOST_LISTED]

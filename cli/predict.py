@@ -10,6 +10,8 @@ import click
 
 from glnet_geo.cli.options import (
     json_option,
+    layer_options,
+    layers_of,
     listed,
     map_options_of,
     mapping_options,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 @click.argument("scene")
 @output_option("Class raster (GeoTIFF)")
 @mapping_options
+@layer_options
 @overwrite_option
 @resume_option
 @json_option
@@ -37,15 +40,18 @@ def predict(scene: str, output: Path, as_json: bool, quiet: bool, **options: Any
     """Map the land cover of SCENE, a raster file that GDAL opens, or a URL of one.
 
     The result is a cloud-optimized GeoTIFF on exactly the scene's grid: class ids with colours
-    and names, 255 where the scene has no data. An interrupted run keeps what is finished beside
-    the output; --resume continues it.
+    and names, 255 where the scene has no data. How sure it is can be had in rasters like it, in
+    which 0 to 254 stand for 0 to 1. An interrupted run keeps what is finished beside the output;
+    --resume continues it.
     """
     from glnet_geo.prediction import map_to_file
     from glnet_geo.remote import scene_path
 
-    maps = map_options_of(options)
+    maps, layers = map_options_of(options), layers_of(options)
     with progress("Predicting", "frames", quiet) as report:
-        summary = map_to_file(scene_path(scene), output, maps, report=report, **options)
+        summary = map_to_file(
+            scene_path(scene), output, maps, layers=layers, report=report, **options
+        )
     if as_json:
         click.echo(json.dumps(summary.to_dict(), ensure_ascii=False))
     if not quiet:
@@ -70,6 +76,7 @@ def describe(summary: MapSummary) -> str:
         lines.append(f"  ({100 * without:.1f} % of the scene has no data)")
     if summary.areas_m2 is not None and not summary.area_rule.startswith("planar"):
         lines.append(f"  areas: {summary.area_rule}")
+    lines += [f"  {layer.path}   {layer.meaning}" for layer in summary.layers.values()]
     return "\n".join([*lines, f"  {megapixels:.1f} Mpx in {speed}{peak}"])
 
 

@@ -53,7 +53,7 @@ class ModelCard:
         licence: Licence of the weights.
         scores: Measured scores, free in form, with what they were measured on.
         temperature: What scores are divided by before a softmax, so that they are as sure as they
-            are right; see `calibration`. 1 where nobody has measured it.
+            are right; see `calibration`. None where nobody has measured it.
         views: In how many ways (1, 2 or 4, mirrored) it looks at a frame unless asked otherwise.
         histogram: What the training scenes look like, for each band: shares of its values, as the
             networks get them, in `HISTOGRAM_BINS` equal ranges of 0-255. Empty where unknown.
@@ -72,7 +72,7 @@ class ModelCard:
     provenance: str
     licence: str
     scores: Mapping[str, Any] = field(default_factory=dict)
-    temperature: float = 1.0
+    temperature: float | None = None
     views: int = 1
     histogram: tuple[tuple[float, ...], ...] = ()
 
@@ -159,7 +159,7 @@ class ModelCard:
                 table["licence"],
                 table["scores"],
                 # Cards made by hand may go without these.
-                table.get("temperature", 1.0),
+                table.get("temperature"),
                 table.get("views", 1),
                 tuple(tuple(shares) for shares in table.get("histogram", ())),
             )
@@ -196,8 +196,9 @@ def _check_card(card: ModelCard) -> None:
         raise ModelError("its card has a scaling that is not finite.")
     if card.gsd is not None and not (_is_finite(card.gsd) and card.gsd > 0):
         raise ModelError(f"its card has the GSD {card.gsd!r:.40}.")
-    if not (_is_finite(card.temperature) and card.temperature > 0):
-        raise ModelError(f"its card has the temperature {card.temperature!r:.40}.")
+    temperature = card.temperature
+    if temperature is not None and not (_is_finite(temperature) and temperature > 0):
+        raise ModelError(f"its card has the temperature {temperature!r:.40}.")
     if card.views not in (1, 2, 4):
         raise ModelError(f"its card looks at frames in {card.views!r:.40} ways, not 1, 2 or 4.")
     shares = [share for band in card.histogram for share in band]

@@ -105,8 +105,8 @@ def _strip_height(raster: ClassRaster) -> int:
 
 
 def _sums(runs: Runs, measured: SceneReader, window: Window) -> npt.NDArray[np.float64]:
-    chip = measured.read(window)
-    values = np.where(chip.valid, chip.pixels[0], 0).ravel()
+    chip, (scale, offset) = measured.read(window), measured.units
+    values = np.where(chip.valid, chip.pixels[0] * scale + offset, 0).ravel()
     places = runs.places - runs.top * runs.width
     return np.stack(
         [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -19,6 +19,7 @@ from glnet_geo.radiometry import Stretch
 from glnet_geo.raster import SceneReader
 from glnet_geo.remote import ScenePath, is_remote
 from glnet_geo.tiling import FrameExtent, ViewAxis
+from glnet_geo.uncertainty import Gauge, Layer
 from glnet_geo.validity import THE_FILES, Validity
 
 if TYPE_CHECKING:
@@ -185,6 +186,21 @@ def model_tags(card: ModelCard, model_file: Path) -> dict[str, str]:
         "MODEL_SHA256": model_hash(model_file),
         "MODEL_LICENCE": card.licence,
     }
+
+
+def gauge_of(card: ModelCard, layers: Sequence[Layer], reference: bool) -> Gauge:
+    """What works out layers for a model.
+
+    Args:
+        card: The model's card.
+        layers: Which ones.
+        reference: Whether the reference's arithmetic is followed: it predicts all classes, and its
+            scores are sums, to which the card's temperature does not apply.
+    """
+    legend = card.legend
+    positions = range(len(legend)) if reference else legend.counted
+    names = {position: legend.classes[position].name for position in positions}
+    return Gauge(names, layers, None if reference else card.temperature)
 
 
 def scene_label(path: ScenePath) -> str:

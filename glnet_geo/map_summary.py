@@ -5,12 +5,25 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from glnet_geo.grid import Grid
 from glnet_geo.legend import NODATA, Legend
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSummary:
+    """A raster of what is told of every pixel besides its class.
+
+    Attributes:
+        path: The file.
+        meaning: What its values are.
+    """
+
+    path: Path
+    meaning: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +41,7 @@ class MapSummary:
         seconds: Time taken, reading and writing included.
         peak_bytes: Most memory that this process has held so far; None where the operating
             system does not say.
+        layers: What else was written, by name: probabilities, confidence, disagreement.
     """
 
     output: Path
@@ -39,6 +53,7 @@ class MapSummary:
     model: str
     seconds: float
     peak_bytes: int | None
+    layers: Mapping[str, LayerSummary] = field(default_factory=dict)
 
     @property
     def megapixels_per_second(self) -> float:
@@ -78,6 +93,10 @@ class MapSummary:
             "seconds": round(self.seconds, 3),
             "megapixels_per_second": round(self.megapixels_per_second, 4),
             "peak_bytes": self.peak_bytes,
+            "layers": {
+                name: {"output": str(layer.path), "values": layer.meaning}
+                for name, layer in self.layers.items()
+            },
         }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from typing import Protocol
 
@@ -35,7 +35,10 @@ class Segmenter(Protocol):
         """The frames that a scene of this size is covered with."""
 
     def __call__(self, chip: Chip) -> Iterator[FrameScores]:
-        """Scores of a frame's uint8 pixels C x H x W, in bands of K x n x W from the top."""
+        """Scores of a frame's uint8 pixels C x H x W, in bands of K x n x W from the top.
+
+        What else is told of pixels may follow the K classes' scores; it is blended as they are.
+        """
 
 
 class LabelWriter(Protocol):
@@ -55,6 +58,20 @@ class LabelSink(Protocol):
         """
 
 
+class LayerSink(Protocol):
+    """Where goes what else is told of every pixel, row of frames by row of frames."""
+
+    @property
+    def n_bands(self) -> int:
+        """How many values a pixel has."""
+
+    def measure(self, scores: FrameScores) -> Labels:
+        """What is told of some pixels, B x n x W, given all that the segmenter says of them."""
+
+    def part(self, index: int, rows: Window | None) -> AbstractContextManager[LabelWriter]:
+        """As that of a `LabelSink`; it takes B x H x W and is finished before that."""
+
+
 def map_scene(
     source: FrameSource,
     segmenter: Segmenter,
@@ -62,6 +79,7 @@ def map_scene(
     strips: Strips,
     first_row: int = 0,
     report: Callable[[int, int], None] = lambda done, total: None,
+    layers: LayerSink | None = None,
 ) -> None:
     """Predicts a scene frame by frame.
 
@@ -72,28 +90,32 @@ def map_scene(
         strips: Keeps scores from one row of frames to the next.
         first_row: The row of frames to begin with; `strips` holds what those above left.
         report: Told the frames done and all frames.
+        layers: Takes what else is told of the pixels.
     """
     footing = source.footing
     plan = segmenter.frames(footing.rows.view, footing.columns.view)
     blender = Blender(plan, strips)
     done = first_row * len(plan.columns.starts)
+    sinks = [sink] if layers is None else [sink, layers]
     with (
         closing(source.read(plan, first_row)) as frames,
-        _Finisher(source, segmenter.legend) as finisher,
+        _Finisher(source, segmenter.legend, layers) as finisher,
     ):
         for row in range(first_row, len(plan.rows.starts)):
-            with sink.part(row, _rows_of(footing, plan, row)) as writer:
+            rows = _rows_of(footing, plan, row)
+            with ExitStack() as parts:
+                writers = [parts.enter_context(one.part(row, rows)) for one in sinks]
                 for column, frame in enumerate(plan.row(row)):
                     report(done, len(plan))
                     done += 1
                     ready = next(frames)
                     if ready is None:
                         blender.skip()
-                        finisher.write_nodata(writer, frame)
+                        finisher.write_nodata(writers, frame)
                         continue
                     bands = blender.add(row, column, segmenter(ready.chip))
                     for top, scores in bands:
-                        finisher.write(writer, frame, ready, top, best_class(scores))
+                        finisher.write(writers, frame, ready, top, scores)
             strips.drop_before(row)
     report(len(plan), len(plan))
 
@@ -104,48 +126,65 @@ def _rows_of(footing: Footing, plan: FramePlan, row: int) -> Window | None:
 
 
 class _Finisher(AbstractContextManager["_Finisher"]):
-    """Turns classes of the view into class ids of the scene."""
+    """Turns scores of the view into class ids, and what else is told, of the scene."""
 
-    def __init__(self, source: FrameSource, legend: Legend) -> None:
+    def __init__(self, source: FrameSource, legend: Legend, layers: LayerSink | None) -> None:
         self._source = source
         self._ids = legend.ids
+        self._layers = layers
         self._scene: Scene | None = None
         self._stack = ExitStack()
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def write_nodata(self, writer: LabelWriter, frame: Frame) -> None:
+    def write_nodata(self, writers: Sequence[LabelWriter], frame: Frame) -> None:
         """Writes the core of a frame in which nothing is wanted."""
-        window = self._source.footing.under(frame.core)
-        for chunk in _chunks(window):
-            writer.write(np.full((chunk.height, chunk.width), NODATA, np.uint8), chunk)
+        depths = [()] if self._layers is None else [(), (self._layers.n_bands,)]
+        for chunk in _chunks(self._source.footing.under(frame.core)):
+            for writer, depth in zip(writers, depths, strict=True):
+                shape = (*depth, chunk.height, chunk.width)
+                writer.write(np.full(shape, NODATA, np.uint8), chunk)
 
     def write(
-        self, writer: LabelWriter, frame: Frame, ready: ReadyFrame, top: int, positions: Labels
+        self,
+        writers: Sequence[LabelWriter],
+        frame: Frame,
+        ready: ReadyFrame,
+        top: int,
+        scores: FrameScores,
     ) -> None:
         """Writes some rows of a frame's core.
 
         Args:
-            writer: Where to.
+            writers: Where to: class ids, and layers if there are any.
             frame: The frame.
             ready: Its pixels.
             top: First row of the view.
-            positions: Positions of classes from there on, n x (columns of the core).
+            scores: What the segmenter says from there on, n x (columns of the core) each.
         """
-        footing, labels = self._source.footing, self._ids[positions]
-        core = Window(top, frame.core.left, *positions.shape)
+        footing, values = self._source.footing, self._values(scores)
+        core = Window(top, frame.core.left, *scores.shape[1:])
         if footing.is_scene:
-            labels[~ready.wanted[core.relative_to(frame.read).slices]] = NODATA
-            writer.write(labels, core)
+            unwanted = ~ready.wanted[core.relative_to(frame.read).slices]
+            for writer, each in zip(writers, values, strict=True):
+                each[..., unwanted] = NODATA
+                writer.write(each, core)
             return
         # The nearest pixel of the view: class ids have no values in between.
         for chunk in _chunks(footing.under(core)):
             rows = np.array(footing.rows.under(chunk.top, chunk.bottom)) - core.top
             columns = np.array(footing.columns.under(chunk.left, chunk.right)) - core.left
-            enlarged = labels[rows[:, None], columns]
-            enlarged[~self._wanted(chunk)] = NODATA
-            writer.write(enlarged, chunk)
+            unwanted = ~self._wanted(chunk)
+            for writer, each in zip(writers, values, strict=True):
+                enlarged = each[..., rows[:, None], columns]
+                enlarged[..., unwanted] = NODATA
+                writer.write(enlarged, chunk)
+
+    def _values(self, scores: FrameScores) -> list[Labels]:
+        """Class ids n x m, and layers B x n x m if there are any."""
+        labels = self._ids[best_class(scores[: len(self._ids)])]
+        return [labels] if self._layers is None else [labels, self._layers.measure(scores)]
 
     def _wanted(self, window: Window) -> Mask:
         if self._scene is None:

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -67,6 +67,20 @@ def check_not_input(path: Path, sources: Iterable[Path]) -> None:
     """
     if path.exists() and any(source.exists() and source.samefile(path) for source in sources):
         raise OutputError(f"{path} is the input itself. Choose another output.")
+
+
+def check_distinct(paths: Sequence[Path]) -> None:
+    """Refuses outputs of one run that are the same file.
+
+    Raises:
+        OutputError: Two are.
+    """
+    places = [path.resolve() for path in paths]
+    for index, place in enumerate(places):
+        if place in places[:index]:
+            raise OutputError(
+                f"{paths[index]} is two outputs at once. Give each a file of its own."
+            )
 
 
 def work_folder(path: Path) -> Path:

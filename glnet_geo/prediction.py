@@ -6,8 +6,10 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -17,11 +19,13 @@ from glnet_geo.checkpoint import read_card
 from glnet_geo.devices import precision_of, warn_of_slowness
 from glnet_geo.errors import GlnetGeoError, RasterError
 from glnet_geo.frame_source import FrameSource
-from glnet_geo.map_options import MapOptions, area_of, model_tags
-from glnet_geo.map_summary import MapSummary, peak_bytes
+from glnet_geo.layer_output import layer_rasters
+from glnet_geo.map_options import MapOptions, area_of, gauge_of, model_tags
+from glnet_geo.map_summary import LayerSummary, MapSummary, peak_bytes
 from glnet_geo.mapping import map_scene
 from glnet_geo.modelzoo import DEFAULT_MODEL, find_model
 from glnet_geo.outputs import (
+    check_distinct,
     check_identity,
     check_not_input,
     check_output,
@@ -35,6 +39,7 @@ from glnet_geo.raster_output import MapContent, MapParts
 from glnet_geo.remote import is_fetched, is_remote, scene_path
 from glnet_geo.segmenter import GLNetSegmenter, load_segmenter
 from glnet_geo.tiling import FrameExtent
+from glnet_geo.uncertainty import Gauge, Layer
 from glnet_geo.validity import THE_FILES, Validity
 
 _log = logging.getLogger(__name__)
@@ -55,6 +60,9 @@ def predict(
     precision: Precision | str = Precision.AUTO,
     reference: bool = False,
     views: int | None = None,
+    probabilities: Path | None = None,
+    confidence: Path | None = None,
+    disagreement: Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
     report: Callable[[int, int], None] = lambda done, total: None,
@@ -82,7 +90,14 @@ def predict(
         precision: "auto", "fp32", "bf16" or "fp16"; see `devices.choose_dtype`.
         reference: Whether to follow the reference's arithmetic, see `GLNetSegmenter`.
         views: In how many ways a frame is looked at (1, 2 or 4), see `GLNetSegmenter`.
-        overwrite: Whether an existing output may be replaced.
+        probabilities: Where the probability of every class goes, a band for each. This and the
+            following are cloud-optimized GeoTIFFs on the scene's grid, in which 0 to 254 stand for
+            0 to 1 and 255 for no data.
+        confidence: Where the probability goes that the class is right, or if the model is not
+            calibrated the margin between the two likeliest classes; see `MapSummary.layers`.
+        disagreement: Where 1 minus the overlap of what the local and the global branch say alone
+            goes.
+        overwrite: Whether existing outputs may be replaced.
         resume: Whether to continue an interrupted run.
         report: Told the frames done and all frames.
 
@@ -104,7 +119,16 @@ def predict(
         reference,
         views,
     )
-    return map_to_file(scene, output, options, overwrite=overwrite, resume=resume, report=report)
+    named = zip(Layer, (probabilities, confidence, disagreement), strict=True)
+    return map_to_file(
+        scene,
+        output,
+        options,
+        layers={layer: path for layer, path in named if path is not None},
+        overwrite=overwrite,
+        resume=resume,
+        report=report,
+    )
 
 
 def map_to_file(
@@ -112,15 +136,18 @@ def map_to_file(
     output: Path,
     options: MapOptions,
     *,
+    layers: Mapping[Layer, Path] = MappingProxyType({}),
     overwrite: bool = False,
     resume: bool = False,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> MapSummary:
-    """As `predict`, with the options as a value."""
+    """As `predict`, with the options as a value, and where layers go."""
     started = time.monotonic()
     scene, model_file, aoi = scene_path(str(scene)), find_model(options.model), options.aoi
     sources = [Path(one) for one in (scene, model_file, aoi) if one and not is_remote(one)]
-    check_output(output, overwrite, tuple(sources), can_resume=True)
+    for path in (output, *layers.values()):
+        check_output(path, overwrite, tuple(sources), can_resume=True)
+    check_distinct((output, *layers.values()))
     card = read_card(model_file)
     options.check(card)
     reuse_memory()
@@ -133,9 +160,11 @@ def map_to_file(
             options.reference,
             options.frame,
             options.views_of(card),
+            compares_branches=Layer.DISAGREEMENT in layers,
         )
         footing = options.footing(reader.grid, scene, card)
-        check_not_input(output, reader.files)
+        for path in (output, *layers.values()):
+            check_not_input(path, reader.files)
         area, stretch = area_of(aoi, reader.grid), find_stretch(reader, options.scale)
         for caution in options.cautions(reader, card, footing):
             _log.warning("%s", caution)
@@ -147,7 +176,9 @@ def map_to_file(
             **options.tags(reader, card, footing, stretch, area),
             "PRECISION": precision_of(segmenter.dtype),
         }
-        content = _map(output, reader, source, segmenter, tags, resume, report)
+        gauge = gauge_of(card, tuple(layers), options.reference)
+        job = _Job(output, layers, gauge, reader, source, segmenter, tags)
+        content = job.run(resume, report)
     present = np.flatnonzero(content.pixels).tolist()
     areas = content.areas_m2
     return MapSummary(
@@ -160,37 +191,61 @@ def map_to_file(
         f"{card.name} {card.version}",
         time.monotonic() - started,
         peak_bytes(),
+        {layer.value: LayerSummary(path, gauge.meaning(layer)) for layer, path in layers.items()},
     )
 
 
-def _map(
-    output: Path,
-    scene: SceneReader,
-    source: FrameSource,
-    segmenter: GLNetSegmenter,
-    tags: Mapping[str, str],
-    resume: bool,
-    report: Callable[[int, int], None],
-) -> MapContent:
-    """Maps the scene from where an interrupted run left it; what the map holds."""
-    identity = {**tags, **_state_of(scene, segmenter.device)}
-    is_resumed = resume and MapParts.has_any(work_folder(output))
-    if resume and not is_resumed:
-        _log.warning("There is nothing to resume for %s. Starting afresh.", output)
-    with working_folder(output, is_resumed, MapParts.has_any) as folder:
-        check_identity(folder, output, identity, is_resumed)
-        parts = MapParts(folder, output, scene.grid)
-        try:
-            map_scene(source, segmenter, parts, StripFiles(folder), parts.finished, report)
-            return parts.publish(segmenter.legend, tags)
-        except GlnetGeoError as error:
-            if not parts.finished:
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One scene to map."""
+
+    output: Path
+    layers: Mapping[Layer, Path]
+    gauge: Gauge
+    scene: SceneReader
+    source: FrameSource
+    segmenter: GLNetSegmenter
+    tags: Mapping[str, str]
+
+    def run(self, resume: bool, report: Callable[[int, int], None]) -> MapContent:
+        """Maps the scene from where an interrupted run left it; what the map holds."""
+        output, identity = self.output, self._identity()
+        is_resumed = resume and MapParts.has_any(work_folder(output))
+        if resume and not is_resumed:
+            _log.warning("There is nothing to resume for %s. Starting afresh.", output)
+        with working_folder(output, is_resumed, MapParts.has_any) as folder:
+            check_identity(folder, output, identity, is_resumed)
+            parts = MapParts(folder, output, self.scene.grid)
+            try:
+                return self._map(folder, parts, is_resumed, report)
+            except GlnetGeoError as error:
+                if not parts.finished:
+                    raise
+                raise type(error)(f"{error} {_KEPT}") from error
+            except KeyboardInterrupt:
+                if parts.finished:
+                    _log.warning(_KEPT)
                 raise
-            raise type(error)(f"{error} {_KEPT}") from error
-        except KeyboardInterrupt:
-            if parts.finished:
-                _log.warning(_KEPT)
-            raise
+
+    def _map(
+        self,
+        folder: Path,
+        parts: MapParts,
+        is_resumed: bool,
+        report: Callable[[int, int], None],
+    ) -> MapContent:
+        grid, output, first = self.scene.grid, self.output, parts.finished
+        with layer_rasters(self.layers, self.gauge, grid, output, is_resumed) as layers:
+            layers.check_finished(first)
+            strips, sink = StripFiles(folder), layers if self.layers else None
+            map_scene(self.source, self.segmenter, parts, strips, first, report, sink)
+            layers.finish(self.tags)
+            return parts.publish(self.segmenter.legend, self.tags, layers.place)
+
+    def _identity(self) -> dict[str, str]:
+        """What must not change between a run and its resumption."""
+        layers = {layer.value: str(path.absolute()) for layer, path in self.layers.items()}
+        return {**self.tags, **_state_of(self.scene, self.segmenter.device), **layers}
 
 
 def _state_of(scene: SceneReader, device: str) -> dict[str, str]:

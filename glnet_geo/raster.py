@@ -1,7 +1,7 @@
 """Reading rasters, window by window.
 
 Arrays are C x H x W, masks H x W with True where a pixel is valid. Only this module, `spooling` and
-`raster_output` open rasters; the rest takes arrays and values.
+what writes rasters open them; the rest takes arrays and values.
 """
 
 from __future__ import annotations
@@ -133,6 +133,12 @@ class SceneReader(AbstractContextManager["SceneReader"]):
     def n_bands(self) -> int:
         """Bands of the pixels that are read; three for a palette that is read as its colours."""
         return len(self.bands) if self._colors is None else 3
+
+    @property
+    def units(self) -> tuple[float, float]:
+        """Scale and offset that make the values of the first band read what they mean."""
+        index = self.bands[0] - 1
+        return float(self._dataset.scales[index]), float(self._dataset.offsets[index])
 
     @property
     def files(self) -> tuple[Path, ...]:

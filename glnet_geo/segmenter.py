@@ -17,6 +17,7 @@ from glnet_geo.blending import FrameScores, blend_weights
 from glnet_geo.checkpoint import ModelCard, load_model
 from glnet_geo.devices import choose_device, choose_dtype
 from glnet_geo.errors import GlnetGeoError
+from glnet_geo.models.disagreement import disagreement
 from glnet_geo.models.glnet import FrameLogits, GLNet
 from glnet_geo.models.inference import InferenceNet
 from glnet_geo.models.sharing import FramePatch
@@ -58,6 +59,8 @@ class GLNetSegmenter:
         batch_size: Patches that run at a time; None for what suits the device.
         views: In how many ways a frame is looked at (1, 2 or 4: it and its mirror images); the
             result is their mean.
+        compares_branches: Whether disagreement of the branches follows the classes' scores, see
+            `models.disagreement`.
 
     Attributes:
         legend: The classes, in the order of the scores.
@@ -66,7 +69,8 @@ class GLNetSegmenter:
         dtype: As given.
 
     Raises:
-        GlnetGeoError: The frame is no larger than the overlaps of frames.
+        GlnetGeoError: The frame is no larger than the overlaps of frames; or there is only one
+            branch, or the reference's sums, where branches shall be compared.
     """
 
     def __init__(
@@ -79,14 +83,18 @@ class GLNetSegmenter:
         dtype: torch.dtype = torch.float32,
         batch_size: int | None = None,
         views: int = 1,
+        compares_branches: bool = False,
     ) -> None:
         card.check_frame(frame)
+        if compares_branches:
+            _check_branches(net, card, reference)
         self._mirrors = mirrors(views)
         self.legend = card.legend
         self.device = device.type
         self.dtype = dtype
         self.n_bands = net.architecture.bands
-        self._net = InferenceNet(net, device, dtype)
+        self._net = InferenceNet(net, device, dtype, compares_branches)
+        self._compares_branches = compares_branches
         self._card = card
         self._device = device
         self._reference = reference
@@ -127,7 +135,7 @@ class GLNetSegmenter:
         """Scores of a frame's uint8 pixels C x H x W, staged or not.
 
         Yields:
-            The frame's rows from the top, in bands of K x n x W.
+            The frame's rows from the top, in bands of K x n x W, or K + 1 with disagreement.
         """
         staged = chip if isinstance(chip, StagedChip) else self.stage(chip)
         logits = self._segment(staged)
@@ -180,7 +188,11 @@ class GLNetSegmenter:
         logits = self._net.segment(view, read_patches, layout, self._batch_size)
         if self.dtype != torch.float32:
             _check_numbers(logits)
-        return logits
+        if not self._compares_branches:
+            return logits
+        assert logits.patches is not None
+        compared = disagreement(logits, layout, self.legend.counted)
+        return FrameLogits(None, torch.cat([logits.patches, compared], 1))
 
     def _view_size(self, layout: PatchLayout) -> tuple[int, int]:
         """Rows and columns of the global view.
@@ -202,7 +214,8 @@ class GLNetSegmenter:
         """The frame's scores: enlarged logits, joined where patches overlap (step 9).
 
         Yields:
-            First row, and K x n x (columns of the frame) of it and the following ones.
+            First row, and C x n x (columns of the frame) of it and the following ones, for each
+            of C maps of logits.
         """
         if logits.patches is None:
             assert logits.whole is not None
@@ -211,11 +224,12 @@ class GLNetSegmenter:
         size = layout.patch_size
         row_weights = self._patch_weights(layout.tops, size, layout.height)
         column_weights = self._patch_weights(layout.lefts, size, layout.width)
-        waiting = logits.patches.new_zeros(len(self.legend), 0, layout.width)
+        maps = logits.patches.shape[1]
+        waiting = logits.patches.new_zeros(maps, 0, layout.width)
         patches = iter(logits.patches)
         bounds = pairwise((*layout.tops, layout.height))
         for (top, end), down in zip(bounds, row_weights, strict=True):
-            scores = logits.patches.new_zeros(len(self.legend), size, layout.width)
+            scores = logits.patches.new_zeros(maps, size, layout.width)
             scores[:, : waiting.shape[1]] = waiting
             for left, across in zip(layout.lefts, column_weights, strict=True):
                 enlarged = self._enlarge(next(patches)[None], size, size)
@@ -235,6 +249,18 @@ class GLNetSegmenter:
         mode = "nearest" if self._reference else "bilinear"
         # Of so few channels, planes are enlarged three times as fast as channels_last.
         return F.interpolate(logits.contiguous(), (height, width), mode=mode)[0]
+
+
+def _check_branches(net: GLNet, card: ModelCard, reference: bool) -> None:
+    if net.local is None:
+        raise GlnetGeoError(
+            f"The model {card.name!r} has one branch only, which nothing can disagree with. Leave "
+            "--disagreement out, or choose a model with both: glnet-geo models list"
+        )
+    if reference:
+        raise GlnetGeoError(
+            "--reference adds up what patches say where they overlap. Leave --disagreement out."
+        )
 
 
 def _mean(looks: Sequence[FrameLogits]) -> FrameLogits:
@@ -262,6 +288,7 @@ def load_segmenter(
     reference: bool = False,
     frame: int | FrameExtent = FrameExtent.CARD,
     views: int = 1,
+    compares_branches: bool = False,
 ) -> GLNetSegmenter:
     """A model file as a segmenter, on a device by name; see `GLNetSegmenter`.
 
@@ -271,7 +298,16 @@ def load_segmenter(
     net, card = load_model(model_file)
     place = choose_device(device)
     dtype = choose_dtype(precision, place, reference)
-    return GLNetSegmenter(net, card, place, reference, frame, dtype, views=views)
+    return GLNetSegmenter(
+        net,
+        card,
+        place,
+        reference,
+        frame,
+        dtype,
+        views=views,
+        compares_branches=compares_branches,
+    )
 
 
 _UPLOADED = 64 << 20  # bytes of a frame

@@ -15,7 +15,8 @@ from rasterio.enums import ColorInterp
 
 from glnet_geo.grid import Window
 from glnet_geo.raster import box_of, quiet
-from glnet_geo.raster_output import placed, writing
+from glnet_geo.raster_output import placed
+from glnet_geo.raster_parts import writing
 from glnet_geo.scene import Scene
 
 _BLOCK = 256  # pixels on a side of a tile

@@ -165,11 +165,11 @@ class FPN(nn.Module):
         stages = self.share(backbone, other)
         joined = _join(stages.smooth2, None if other is None else other.smooth2)
         if self.smooth is None:
-            features = _gather(*joined)
+            features = gather(*joined)
         else:
             # What is gathered is the largest map of all; it is not kept for the way back.
             smooth = self.smooth
-            features = recomputed(smooth, *joined, run=lambda *maps: smooth(_gather(*maps)))
+            features = recomputed(smooth, *joined, run=lambda *maps: smooth(gather(*maps)))
         return Decoded(stages, features, self.classify(features))
 
     def share(self, backbone: Levels, other: StageMaps | None = None) -> StageMaps:
@@ -207,7 +207,7 @@ def resize_like(x: Tensor, like: Tensor) -> Tensor:
     return resize(x, like.shape[-2], like.shape[-1])
 
 
-def _gather(*levels: Tensor) -> Tensor:
+def gather(*levels: Tensor) -> Tensor:
     """Levels at the size of the finest, coarsest first, as the reference concatenates."""
     return torch.cat([resize_like(level, levels[0]) for level in reversed(levels)], 1)
 

@@ -50,7 +50,7 @@ class FrozenLocal:
     def __init__(self, net: GLNet, place: Place) -> None:
         assert net.local is not None
         with torch.no_grad():
-            self._branch = FusedBranch(net.local, None, place)
+            self._branch = FusedBranch(net.local, (), place)
         self._dtype = place.dtype
 
     def mix(self, context: StageMaps) -> StageMaps:

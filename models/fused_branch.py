@@ -14,6 +14,7 @@ enlarged to the own ones' size. Every layer is linear in them, so that here:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -59,12 +60,13 @@ class FusedBranch:
 
     Args:
         branch: The branch, in eval mode; it is left as it is.
-        ensemble: The ensemble's weights for this branch's last map, K x C x 3 x 3; None where the
-            map itself is wanted.
+        heads: Weights of 3x3 convolutions over this branch's last map, O x C x 3 x 3 each: what
+            the ensemble has for it, perhaps the branch's own classifier; empty where the map
+            itself is wanted.
         place: Where to run.
     """
 
-    def __init__(self, branch: Branch, ensemble: Tensor | None, place: Place) -> None:
+    def __init__(self, branch: Branch, heads: Sequence[Tensor], place: Place) -> None:
         self._backbone = place.network(branch.backbone)
         decoder = folded(branch.decoder)
         assert decoder.smooth is not None
@@ -85,8 +87,8 @@ class FusedBranch:
         )
         last = _parameters(decoder.smooth)
         self._taps: Tensor | None = None
-        if ensemble is not None:
-            taps = by_taps(ensemble)
+        if heads:
+            taps = torch.cat([by_taps(head) for head in heads])
             if is_activated:
                 self._taps = place.tensor(taps)
             else:
@@ -117,8 +119,8 @@ class FusedBranch:
             other: From `mix_laterals`, of any size.
 
         Returns:
-            The maps to share with the other branch; and the outputs of the ensemble's taps for
-            this branch, N x 9*K x H/4 x W/4, or without an ensemble the last map, N x C x H/4 x
+            The maps to share with the other branch; and the outputs of the heads' taps, N x 9*O
+            x H/4 x W/4 each, one after the other, or without heads the last map, N x C x H/4 x
             W/4.
         """
         backbone = self._backbone(pixels)

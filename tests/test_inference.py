@@ -182,6 +182,20 @@ def test_a_frame(form, widths, size, view):
             assert_same(logits.patches, plain.patches)
 
 
+@pytest.mark.parametrize("form", [Form.GLOBAL_TO_LOCAL, Form.BOTH_WAYS])
+@pytest.mark.parametrize("widths", [ACTIVATED, LINEAR])
+def test_branches_are_kept(form, widths):
+    """The logits of both branches alone, the joint ones being the same as without them."""
+    net = small_net(form, widths)
+    prepared = InferenceNet(net, CPU, keeps_branches=True)
+    frame, small = frame_of(260, 301), frame_of(64, 74)[None]
+    layout = PatchLayout.cover(260, 301, 96)
+    plain = segment_frame(net, net.normalize(small), reader(net, frame), layout)
+    logits = prepared.segment(prepared.normalize(small), reader(prepared, frame), layout, 2)
+    for name in ("whole", "patches", "local"):
+        assert_same(getattr(logits, name), getattr(plain, name))
+
+
 @pytest.mark.parametrize(("n_classes", "bands"), [(1, 1), (2, 4)])
 def test_other_numbers_of_classes_and_bands(n_classes, bands):
     net = small_net(Form.BOTH_WAYS, LINEAR, n_classes, bands)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyogrio
 import pytest
+import rasterio
 import shapely
 from affine import Affine
 from geopandas import GeoDataFrame
@@ -201,6 +202,24 @@ class TestOptions:
         assert "They must lie on the same grid" in cli("vectorize", raster, *words).error
         words = ("-o", output, "--overwrite", "--confidence", tmp_path / "missing.tif")
         assert "missing.tif does not exist" in cli("vectorize", raster, *words).error
+
+    def test_confidence_as_predict_writes_it(self, cli, raster, output, tmp_path) -> None:
+        values = np.array([[254, 254, 127, 255, 0]] * 4, np.uint8)
+        confidence = placed_tif(tmp_path / "c.tif", values, nodata=255)
+        with rasterio.open(confidence, "r+") as dataset:
+            dataset.scales = (1 / 254,)
+        assert cli("vectorize", raster, "-o", output, "--confidence", confidence).code == 0
+        found = read_polygons(output)
+        with rasterio.open(raster) as dataset:
+            labels = dataset.read(1)
+        expected = {
+            int(value): (values[(labels == value) & (values < 255)] / 254).mean()
+            for value in np.unique(labels)
+        }
+        for value, polygons in found.groupby("class_id"):
+            if len(polygons) == 1:
+                assert polygons.confidence.iloc[0] == pytest.approx(expected[value])
+        assert found.confidence.between(0, 1).all()
 
     def test_dissolve_and_band(self, cli: Run, tmp_path: Path, output: Path) -> None:
         bands = np.stack([patches(30, 30), patches(30, 30, seed=1)])
