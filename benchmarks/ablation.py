@@ -141,7 +141,7 @@ def main() -> None:
     )
     parser.add_argument("data", type=Path, help="Folder with the scenes.")
     parser.add_argument("folder", type=Path, help="Where runs are kept.")
-    parser.add_argument("--minutes", type=float, default=7, help="Processor time of a run.")
+    parser.add_argument("--minutes", type=float, default=12, help="Processor time of a run.")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--held-out", type=int, nargs="+", default=HELD_OUT)
     chosen = parser.parse_args()
