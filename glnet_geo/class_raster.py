@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from io import BytesIO
 from pathlib import Path
@@ -27,7 +28,7 @@ from glnet_geo.errors import RasterError
 from glnet_geo.georeference import grid_of
 from glnet_geo.grid import Grid, Window
 from glnet_geo.raster import box_of, local_files, open_raster, reason_of
-from glnet_geo.remote import ScenePath, is_remote
+from glnet_geo.remote import Result, ScenePath, is_remote, persistently
 
 Labels = npt.NDArray[np.integer[Any]]
 """Class ids, H x W."""
@@ -111,9 +112,12 @@ class ClassRaster(AbstractContextManager["ClassRaster"]):
         if not self.grid.window.contains(window):
             raise ValueError(f"{window} reaches outside {self.grid.window}")
         box = box_of(window)
+
+        def read_both() -> tuple[Labels, Mask | None]:
+            return self._dataset.read(self._band, window=box), self._read_mask(box)
+
         try:
-            labels: Labels = self._dataset.read(self._band, window=box)
-            valid = self._read_mask(box)
+            labels, valid = self._persistently(read_both)
         except RasterioError as error:
             raise RasterError(f"{self.path} cannot be read: {reason_of(error)}.") from error
         if self._nodata is not None:
@@ -124,6 +128,16 @@ class ClassRaster(AbstractContextManager["ClassRaster"]):
             valid = None
         self._check_range(labels, valid)
         return labels, valid
+
+    def _persistently(self, read: Callable[[], Result]) -> Result:
+        if self._dataset is not self._source:  # on another grid
+            return read()
+        return persistently(self.path, read, RasterioError, self._reopen)
+
+    def _reopen(self) -> None:
+        # GDAL would take blocks that it could not read for black ones.
+        self._dataset.close()
+        self._dataset = self._source = open_raster(self.path)
 
     def _prepare_validity(self) -> None:
         flags = self._dataset.mask_flag_enums[self._band - 1]
