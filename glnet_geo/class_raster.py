@@ -49,6 +49,7 @@ class ClassRaster(AbstractContextManager["ClassRaster"]):
         band: The band that holds the class ids, from 1; None for the only one beside alpha.
         onto: A grid to read it on instead of its own, by the nearest neighbour; nothing is valid
             where it does not reach.
+        safe: Whether nothing of the file is trusted, and nothing beside it read, see `open_raster`.
 
     Attributes:
         path: As given.
@@ -67,15 +68,21 @@ class ClassRaster(AbstractContextManager["ClassRaster"]):
             or RPCs instead of a transform; or it cannot be brought onto the other grid.
     """
 
-    def __init__(self, path: ScenePath, band: int | None = None, onto: Grid | None = None) -> None:
+    def __init__(
+        self,
+        path: ScenePath,
+        band: int | None = None,
+        onto: Grid | None = None,
+        safe: bool = False,
+    ) -> None:
         self.path = path
-        self._dataset = self._source = open_raster(path)
+        self._dataset = self._source = open_raster(path, safe)
         try:
             self._band = _choose_band(path, self._dataset, band)
             self.dtype = _integer_type(path, self._dataset.dtypes[self._band - 1])
             self.grid = grid_of(path, self._dataset)
             self.tags: dict[str, str] = self._dataset.tags()
-            self.classes = _classes_of(path, self._dataset, self._band, self.tags)
+            self.classes = _classes_of(path, self._dataset, self._band, self.tags, safe)
             if onto is not None:
                 self._dataset, self.grid = onto_grid(path, self._source, onto), onto
             self.block_height: int = self._dataset.block_shapes[self._band - 1][0]
@@ -223,11 +230,13 @@ def _nodata_id(declared: float | None, dtype: np.dtype[Any]) -> int | None:
     return int(declared) if limits.min <= declared <= limits.max else None
 
 
-def _classes_of(path: ScenePath, dataset: Any, band: int, tags: dict[str, str]) -> ClassTable:
+def _classes_of(
+    path: ScenePath, dataset: Any, band: int, tags: dict[str, str], safe: bool
+) -> ClassTable:
     described = _description_of(dataset, band)
     element = described.find("GDALRasterAttributeTable")
     table = AttributeTable() if element is None else AttributeTable.from_xml(element)
-    if not table.names():  # many are mere histograms
+    if not safe and not table.names():  # many are mere histograms
         table = _side_table(path)
     names = [_tagged_names(tags), table.names(), _category_names(described), _legend_names(tags)]
     return ClassTable.merged(str(path), names, [table.colors(), _table_colors(described)])

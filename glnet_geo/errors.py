@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from glnet_geo.remote import without_secrets
 
+
 class GlnetGeoError(Exception):
     """Something about the data, the files or the machine that the user can put right."""
 

@@ -55,6 +55,7 @@ def predict(
     precision: Precision | str = Precision.AUTO,
     reference: bool = False,
     views: int | None = None,
+    safe: bool = False,
     overwrite: bool = False,
     resume: bool = False,
     report: Callable[[int, int], None] = lambda done, total: None,
@@ -82,6 +83,7 @@ def predict(
         precision: "auto", "fp32", "bf16" or "fp16"; see `devices.choose_dtype`.
         reference: Whether to follow the reference's arithmetic, see `GLNetSegmenter`.
         views: In how many ways a frame is looked at (1, 2 or 4), see `GLNetSegmenter`.
+        safe: Whether nothing of `scene` and `aoi` is trusted, see docs/security.md.
         overwrite: Whether an existing output may be replaced.
         resume: Whether to continue an interrupted run.
         report: Told the frames done and all frames.
@@ -103,6 +105,7 @@ def predict(
         Precision(precision),
         reference,
         views,
+        safe,
     )
     return map_to_file(scene, output, options, overwrite=overwrite, resume=resume, report=report)
 
@@ -136,7 +139,7 @@ def map_to_file(
         )
         footing = options.footing(reader.grid, scene, card)
         check_not_input(output, reader.files)
-        area, stretch = area_of(aoi, reader.grid), find_stretch(reader, options.scale)
+        area, stretch = area_of(aoi, reader.grid, options.safe), find_stretch(reader, options.scale)
         for caution in options.cautions(reader, card, footing):
             _log.warning("%s", caution)
         warn_of_slowness(options.precision, segmenter.device)

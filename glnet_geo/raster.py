@@ -28,6 +28,7 @@ from glnet_geo.errors import RasterError
 from glnet_geo.georeference import grid_of
 from glnet_geo.grid import Window
 from glnet_geo.remote import Result, ScenePath, is_fetched, is_remote, persistently
+from glnet_geo.safe_raster import open_safely
 from glnet_geo.scene_view import SceneView, Source, scaled
 from glnet_geo.validity import THE_FILES, Validity
 
@@ -82,6 +83,7 @@ class SceneReader(AbstractContextManager["SceneReader"]):
         names: What the needed bands show, in the model's order.
         validity: What makes a pixel valid.
         dataset: The scene as rasterio opened it, on another grid maybe; None opens `path`.
+        safe: Whether nothing of the file is trusted, see `open_raster`.
 
     Attributes:
         path: As given.
@@ -109,11 +111,12 @@ class SceneReader(AbstractContextManager["SceneReader"]):
         names: Sequence[str] = (),
         validity: Validity = THE_FILES,
         dataset: Any = None,
+        safe: bool = False,
     ) -> None:
         self.path = path
         self._validity = validity
         self._is_ours = dataset is None
-        self._dataset = open_raster(path) if dataset is None else dataset
+        self._dataset = open_raster(path, safe) if dataset is None else dataset
         try:
             self.grid = grid_of(path, self._dataset)
             infos = _band_infos(self._dataset)
@@ -359,11 +362,15 @@ def quiet() -> Iterator[None]:
         _QUIET.leave()
 
 
-def open_raster(path: ScenePath) -> Any:
+def open_raster(path: ScenePath, safe: bool = False) -> Any:
     """Opens a raster with rasterio.
 
+    Args:
+        path: The raster.
+        safe: Whether nothing of it is trusted, see `safety`.
+
     Raises:
-        RasterError: It is missing, a folder, or nothing that GDAL reads bands from.
+        RasterError: It is missing, a folder, nothing that GDAL reads bands from, or not `safe`.
     """
     if not is_remote(path) and not Path(path).exists():
         raise RasterError(f"{path} does not exist.")
@@ -371,7 +378,10 @@ def open_raster(path: ScenePath) -> Any:
         raise RasterError(f"{path} is a folder, not a raster.")
     try:
         with quiet():
-            dataset = persistently(path, partial(_open, path), RasterioError)
+            if safe:
+                dataset = open_safely(path)
+            else:
+                dataset = persistently(path, partial(_open, path), RasterioError)
     except RasterioError as error:
         raise RasterError(
             f"{path} is not a raster that GDAL can read: {reason_of(error)}."

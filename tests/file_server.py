@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from unittest import mock
 
 
 class FileServer(ThreadingHTTPServer):
@@ -18,6 +20,7 @@ class FileServer(ThreadingHTTPServer):
         requests: Paths that were asked for, with their queries, in order.
         sent: Bytes of files that were sent.
         busy: How many requests from now on are answered with 503.
+        silent: How many are not answered at all.
         dropped: How many are broken off in the middle from now on, after `spared` others.
         spared: How many are answered before the first is broken off.
     """
@@ -29,7 +32,7 @@ class FileServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.content: dict[str, bytes] = {}
         self.requests: list[str] = []
-        self.sent = self.busy = self.dropped = self.spared = 0
+        self.sent = self.busy = self.silent = self.dropped = self.spared = 0
         self.lock = threading.Lock()
 
     @property
@@ -48,6 +51,9 @@ class FileServer(ThreadingHTTPServer):
             if self.busy:
                 self.busy -= 1
                 return "busy"
+            if self.silent:
+                self.silent -= 1
+                return "silent"
             if self.spared:
                 self.spared -= 1
             elif self.dropped:
@@ -77,6 +83,9 @@ class _Handler(BaseHTTPRequestHandler):
         fate = self.server.fate()
         if fate == "busy":
             return self.reply(503, b"")
+        if fate == "silent":
+            self.close_connection = True
+            return None
         body = self.server.content[name]
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if wanted is None:
@@ -112,7 +121,9 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serving() -> Iterator[FileServer]:
     """A server while the context lasts."""
-    with FileServer() as server:
+    # Whatever proxy there is has no way to this machine.
+    direct = {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
+    with mock.patch.dict(os.environ, direct), FileServer() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield server
