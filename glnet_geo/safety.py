@@ -1,4 +1,7 @@
-"""What strangers' files may be: checks that need no GDAL. docs/security.md says what they promise."""
+"""What strangers' files may be: checks that need no GDAL.
+
+docs/security.md says what they promise, and what they do not.
+"""
 
 from __future__ import annotations
 

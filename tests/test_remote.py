@@ -140,7 +140,7 @@ class TestRemote:
 
 
 class TestBrokenConnections:
-    @pytest.mark.parametrize(("spared", "dropped"), product(range(4), (1, 3)))
+    @pytest.mark.parametrize(("spared", "dropped"), list(product(range(4), (1, 3))))
     def test_pixels_are_right_all_the_same(
         self, path: Path, server: FileServer, spared: int, dropped: int
     ) -> None:
