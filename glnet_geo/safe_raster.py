@@ -86,8 +86,11 @@ def _check_images(path: ScenePath, real: Path) -> None:
     for number in range(2, MAX_IMAGES + 2):
         try:
             image = rasterio.open(f"GTIFF_DIR:{number}:{real}", driver="GTiff")
-        except RasterioError:
-            return
+        except RasterioError as error:
+            if str(error).endswith(f"Requested directory {number} not found."):
+                return
+            # One that GDAL cannot open must not hide those behind it.
+            raise RasterError(f"{path} has an image that cannot be read: {error}") from error
         with closing(image):
             _check_sizes(path, image)
             _check_links(path, image)

@@ -205,6 +205,21 @@ class TestSizes:
         placed_tif(path, np.zeros((513, 2, 2), np.uint8))
         assert "513 bands, and --safe reads at most 512" in refusal(path)
 
+    def test_an_image_that_cannot_be_read_hides_no_other(self, path: Path) -> None:
+        placed_tif(path, noise(256, 256), **TILED)
+        with rasterio.open(path, "r+") as dataset:
+            dataset.build_overviews([2, 4], Resampling.nearest)
+        content = bytearray(path.read_bytes())
+        (first,) = struct.unpack_from("<I", content, 4)
+        (count,) = struct.unpack_from("<H", content, first)
+        (second,) = struct.unpack_from("<I", content, first + 2 + 12 * count)
+        (count,) = struct.unpack_from("<H", content, second)
+        for entry in range(second + 2, second + 2 + 12 * count, 12):
+            if struct.unpack_from("<H", content, entry) == (259,):  # compression
+                struct.pack_into("<H", content, entry + 8, 12345)  # unknown
+        path.write_bytes(content)
+        assert "has an image that cannot be read" in refusal(path)
+
     def test_overviews_and_masks_have_sizes_of_their_own(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
