@@ -11,7 +11,13 @@ import click
 from click.core import ParameterSource
 
 from glnet_geo.cli.area_table import describe_areas
-from glnet_geo.cli.options import json_option, listed, overwrite_option, verbosity_options
+from glnet_geo.cli.options import (
+    json_option,
+    listed,
+    overwrite_option,
+    safe_option,
+    verbosity_options,
+)
 from glnet_geo.cli.progress import progress
 from glnet_geo.cli.values import PATH, LengthValue
 
@@ -27,6 +33,7 @@ _FOR_AREAS = {
     "output",
     "layer",
     "band",
+    "safe",
     "overwrite",
     "as_json",
     "quiet",
@@ -75,6 +82,7 @@ _FOR_AREAS = {
     help="REFERENCE is a labelled sample (see glnet-geo sample): area of each class, adjusted for "
     "the map's errors, with 95 % confidence intervals.",
 )
+@safe_option
 @overwrite_option
 @json_option
 @verbosity_options
@@ -136,7 +144,9 @@ def _evaluate_area(prediction: str, reference: str, as_json: bool, options: dict
     output, raster, sample = options["output"], scene_path(prediction), Path(reference)
     if output is not None:
         check_output(output, options["overwrite"], (Path(prediction), sample))
-    found = assess_areas(raster, sample, layer=options["layer"], band=options["band"])
+    found = assess_areas(
+        raster, sample, layer=options["layer"], band=options["band"], safe=options["safe"]
+    )
     text = json.dumps(found.to_dict(), ensure_ascii=False)
     if output is not None:
         write_whole(output, text.encode())

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from glnet_geo.errors import GlnetGeoError
+from glnet_geo.remote import without_secrets
 
 _COMMANDS = {
     "predict": "Scene -> class raster.",
@@ -87,14 +88,14 @@ class _Lines(logging.Formatter):
     """`Warning: ...`, one line each."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return f"{record.levelname.capitalize()}: {record.getMessage()}"
+        return f"{record.levelname.capitalize()}: {without_secrets(record.getMessage())}"
 
 
 class _JsonLines(logging.Formatter):
     """A JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return json_line(record.levelname.lower(), message=record.getMessage())
+        return json_line(record.levelname.lower(), message=without_secrets(record.getMessage()))
 
 
 def json_line(event: str, **facts: Any) -> str:
@@ -133,6 +134,8 @@ def main() -> None:
     # Read when PyTorch loads. Its threads wait for each other by spinning, for milliseconds by
     # default: beside another busy process a prediction took about twice as long as with this.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # GDAL's own threads would write on the terminal what the reading thread tells in one line.
+    os.environ.setdefault("CPL_LOG", os.devnull)
     try:
         code = group(prog_name="glnet-geo", auto_envvar_prefix="GLNET_GEO", standalone_mode=False)
     except GlnetGeoError as error:

@@ -49,6 +49,14 @@ json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print the summary as one JSON object on stdout."
 )
 
+safe_option = click.option(
+    "--safe",
+    is_flag=True,
+    help="Trust nothing of the files that are read, as a service for strangers must: GeoTIFF, "
+    "PNG, JPEG and JPEG 2000, GeoPackage and GeoJSON only, of bounded size; no network, no files "
+    "that others point to.",
+)
+
 
 def all_of(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
     """Adds options to a command, in this order in its help."""
@@ -125,6 +133,7 @@ def mapping_options(command: Command) -> Command:
         ),
         device_option,
         precision_option,
+        safe_option,
     )
     return all_of(options, command)
 
@@ -137,7 +146,7 @@ def map_options_of(options: dict[str, Any]) -> Any:
 
     masks = ("any_valid", "nodata", "nodata_tolerance")
     validity = Validity(*(options.pop(name) for name in masks))
-    others = ("model", "scale", "aoi", "gsd", "frame", "device", "reference", "views")
+    others = ("model", "scale", "aoi", "gsd", "frame", "device", "reference", "views", "safe")
     chosen = {name: options.pop(name) for name in others}
     return MapOptions(
         bands=options.pop("bands") or (),

@@ -17,6 +17,7 @@ from glnet_geo.cli.options import (
     listed,
     output_option,
     overwrite_option,
+    safe_option,
     verbosity_options,
 )
 from glnet_geo.cli.progress import progress
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     "same name is replaced.",
 )
 @click.option("--band", type=click.IntRange(1), help="The band that holds the class ids.")
+@safe_option
 @overwrite_option
 @json_option
 @verbosity_options

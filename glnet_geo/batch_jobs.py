@@ -82,7 +82,9 @@ class MosaicTask:
     def area(self) -> AreaOfInterest | None:
         """The area of interest on the grid, which need not meet it."""
         aoi = self.options.aoi
-        return None if aoi is None else placed_area(aoi, self.digests.aoi, self.grid)
+        if aoi is None:
+            return None
+        return placed_area(aoi, self.digests.aoi, self.grid, self.options.safe)
 
     def open_scene(self, tiles: tuple[PlacedTile, ...], failures: dict[str, str]) -> Scene:
         """Opens the scene, or the mosaic of some of its tiles."""

@@ -30,6 +30,7 @@ class Ledger:
         folder: The batch's folder.
         options: What is asked of the batch.
         settings: What makes another run give other results.
+        safe: Whether nothing of the scenes is trusted, see `open_raster`.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Ledger:
         folder: Path,
         options: BatchOptions,
         settings: Mapping[str, Any],
+        safe: bool = False,
     ) -> None:
         self._scenes = scenes
         self._by_name = {scene.name: scene for scene in scenes}
@@ -46,6 +48,7 @@ class Ledger:
         self._folder = folder
         self._options = options
         self._settings = settings
+        self._safe = safe
         self._identities = {scene.name: _identity(scene.path) for scene in scenes}
         self._digest = manifest.setting(settings)
         self.work = {scene.name: self._work_on(scene) for scene in scenes}
@@ -157,7 +160,7 @@ class Ledger:
         """Opens the scenes of which nothing is known, some ahead; yields all as they are known."""
         unknown = [scene for scene in scenes if self._facts[scene.name] is None]
         attempts = self._options.retries + 1
-        found = read_all_facts((scene.path for scene in unknown), attempts)
+        found = read_all_facts((scene.path for scene in unknown), attempts, self._safe)
         names, count = {scene.name for scene in unknown}, 0
         for scene in scenes:
             if scene.name in names:

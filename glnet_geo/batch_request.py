@@ -59,12 +59,18 @@ class BatchRequest:
         # Bundled models are found by name wherever the package is.
         model = maps.model if model_file in bundled_models() else str(model_file.absolute())
         maps = replace(maps, model=model, aoi=maps.aoi and maps.aoi.absolute())
-        found = find_inputs(inputs, pattern=options.pattern, asset=options.asset, exclude=folder)
+        found = find_inputs(
+            inputs,
+            pattern=options.pattern,
+            asset=options.asset,
+            exclude=folder,
+            safe=maps.safe,
+        )
         scenes = [
             replace(one, path=one.path.absolute()) if isinstance(one.path, Path) else one
             for one in found
         ]
-        digests = Digests(file_hash(model_file), _content_of(maps.aoi))
+        digests = Digests(file_hash(model_file), _content_of(maps.aoi, maps.safe))
         return cls(scenes, folder, maps, options, model_file, card, digests)
 
     @property
@@ -91,14 +97,14 @@ class BatchRequest:
             "polygons": self.polygons and self.polygons.to_dict(),
             "neighbours": self.options.neighbours,
         }
-        return Ledger(self.scenes, manifest, self.folder, self.options, settings)
+        return Ledger(self.scenes, manifest, self.folder, self.options, settings, self.maps.safe)
 
 
-def _content_of(aoi: Path | None) -> str:
+def _content_of(aoi: Path | None, safe: bool) -> str:
     """What changes when an area of interest does; some formats consist of several files."""
     if aoi is None:
         return ""
-    read_outlines(aoi)  # or each scene would tell what is wrong with it
+    read_outlines(aoi, safe=safe)  # or each scene would tell what is wrong with it
     files = sorted(aoi.rglob("*")) if aoi.is_dir() else sorted(aoi.parent.glob(f"{aoi.stem}.*"))
     parts = (file_hash(path) for path in files if path.is_file())
     return hashlib.sha256("".join(parts).encode()).hexdigest()

@@ -70,12 +70,12 @@ def segmenter_of(
 
 
 @lru_cache(2)
-def _outlines(aoi: Path, digest: str) -> Outlines:
+def _outlines(aoi: Path, digest: str, safe: bool) -> Outlines:
     """The area of interest, read once a process and version of it."""
-    return read_outlines(aoi)
+    return read_outlines(aoi, safe=safe)
 
 
 @lru_cache(8)
-def placed_area(aoi: Path, digest: str, grid: Grid) -> AreaOfInterest:
+def placed_area(aoi: Path, digest: str, grid: Grid, safe: bool) -> AreaOfInterest:
     """The area of interest on a grid, which it need not meet."""
-    return AreaOfInterest.place(_outlines(aoi, digest), grid, must_overlap=False)
+    return AreaOfInterest.place(_outlines(aoi, digest, safe), grid, must_overlap=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from io import BytesIO
 from pathlib import Path
@@ -27,7 +28,7 @@ from glnet_geo.errors import RasterError
 from glnet_geo.georeference import grid_of
 from glnet_geo.grid import Grid, Window
 from glnet_geo.raster import box_of, local_files, open_raster, reason_of
-from glnet_geo.remote import ScenePath, is_remote
+from glnet_geo.remote import Result, ScenePath, is_remote, persistently
 
 Labels = npt.NDArray[np.integer[Any]]
 """Class ids, H x W."""
@@ -48,6 +49,7 @@ class ClassRaster(AbstractContextManager["ClassRaster"]):
         band: The band that holds the class ids, from 1; None for the only one beside alpha.
         onto: A grid to read it on instead of its own, by the nearest neighbour; nothing is valid
             where it does not reach.
+        safe: Whether nothing of the file is trusted, and nothing beside it read, see `open_raster`.
 
     Attributes:
         path: As given.
@@ -66,15 +68,21 @@ class ClassRaster(AbstractContextManager["ClassRaster"]):
             or RPCs instead of a transform; or it cannot be brought onto the other grid.
     """
 
-    def __init__(self, path: ScenePath, band: int | None = None, onto: Grid | None = None) -> None:
+    def __init__(
+        self,
+        path: ScenePath,
+        band: int | None = None,
+        onto: Grid | None = None,
+        safe: bool = False,
+    ) -> None:
         self.path = path
-        self._dataset = self._source = open_raster(path)
+        self._dataset = self._source = open_raster(path, safe)
         try:
             self._band = _choose_band(path, self._dataset, band)
             self.dtype = _integer_type(path, self._dataset.dtypes[self._band - 1])
             self.grid = grid_of(path, self._dataset)
             self.tags: dict[str, str] = self._dataset.tags()
-            self.classes = _classes_of(path, self._dataset, self._band, self.tags)
+            self.classes = _classes_of(path, self._dataset, self._band, self.tags, safe)
             if onto is not None:
                 self._dataset, self.grid = onto_grid(path, self._source, onto), onto
             self.block_height: int = self._dataset.block_shapes[self._band - 1][0]
@@ -111,9 +119,12 @@ class ClassRaster(AbstractContextManager["ClassRaster"]):
         if not self.grid.window.contains(window):
             raise ValueError(f"{window} reaches outside {self.grid.window}")
         box = box_of(window)
+
+        def read_both() -> tuple[Labels, Mask | None]:
+            return self._dataset.read(self._band, window=box), self._read_mask(box)
+
         try:
-            labels: Labels = self._dataset.read(self._band, window=box)
-            valid = self._read_mask(box)
+            labels, valid = self._persistently(read_both)
         except RasterioError as error:
             raise RasterError(f"{self.path} cannot be read: {reason_of(error)}.") from error
         if self._nodata is not None:
@@ -124,6 +135,16 @@ class ClassRaster(AbstractContextManager["ClassRaster"]):
             valid = None
         self._check_range(labels, valid)
         return labels, valid
+
+    def _persistently(self, read: Callable[[], Result]) -> Result:
+        if self._dataset is not self._source:  # on another grid
+            return read()
+        return persistently(self.path, read, RasterioError, self._reopen)
+
+    def _reopen(self) -> None:
+        # GDAL would take blocks that it could not read for black ones.
+        self._dataset.close()
+        self._dataset = self._source = open_raster(self.path)
 
     def _prepare_validity(self) -> None:
         flags = self._dataset.mask_flag_enums[self._band - 1]
@@ -209,11 +230,13 @@ def _nodata_id(declared: float | None, dtype: np.dtype[Any]) -> int | None:
     return int(declared) if limits.min <= declared <= limits.max else None
 
 
-def _classes_of(path: ScenePath, dataset: Any, band: int, tags: dict[str, str]) -> ClassTable:
+def _classes_of(
+    path: ScenePath, dataset: Any, band: int, tags: dict[str, str], safe: bool
+) -> ClassTable:
     described = _description_of(dataset, band)
     element = described.find("GDALRasterAttributeTable")
     table = AttributeTable() if element is None else AttributeTable.from_xml(element)
-    if not table.names():  # many are mere histograms
+    if not safe and not table.names():  # many are mere histograms
         table = _side_table(path)
     names = [_tagged_names(tags), table.names(), _category_names(described), _legend_names(tags)]
     return ClassTable.merged(str(path), names, [table.colors(), _table_colors(described)])

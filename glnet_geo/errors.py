@@ -6,9 +6,14 @@ prints it as it is (`cli/main.py` is the one boundary) and exits with 1.
 
 from __future__ import annotations
 
+from glnet_geo.remote import without_secrets
+
 
 class GlnetGeoError(Exception):
     """Something about the data, the files or the machine that the user can put right."""
+
+    def __str__(self) -> str:
+        return without_secrets(super().__str__())
 
 
 class RasterError(GlnetGeoError):

@@ -28,7 +28,7 @@ from glnet_geo.class_matching import (
 from glnet_geo.class_raster import Labels
 from glnet_geo.confusion_files import check_evaluation_files, evaluation_files, write_evaluation
 from glnet_geo.errors import GlnetGeoError, RasterError
-from glnet_geo.evaluation_pairs import find_pairs
+from glnet_geo.evaluation_pairs import check_pairs, find_pairs
 from glnet_geo.evaluation_plan import PairPlan, ReadingOptions, overlap_notes, plan_pair
 from glnet_geo.evaluation_result import Evaluation, PairScores, share_text
 from glnet_geo.evaluation_tally import Tally, matrix_of
@@ -61,6 +61,7 @@ def evaluate(
     band: int | None = None,
     reference_band: int | None = None,
     boundary_tolerance: Length = DEFAULT_TOLERANCE,
+    safe: bool = False,
     overwrite: bool = False,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
@@ -82,6 +83,7 @@ def evaluate(
         band: Band of the predictions that holds the class ids.
         reference_band: Band of raster references likewise.
         boundary_tolerance: How far a border may be off for boundary F1.
+        safe: Whether nothing of the files is trusted, see docs/security.md.
         overwrite: Whether existing outputs may be replaced.
         report: Told the rows done and all rows.
 
@@ -93,11 +95,13 @@ def evaluate(
     prediction = scene_path(str(prediction))
     reference = None if reference is None else scene_path(str(reference))
     pairs = find_pairs(prediction, reference)
+    if safe:
+        check_pairs(pairs, prediction, reference)
     given = [one for pair in pairs.pairs for one in (pair.prediction, pair.reference)]
     if output is not None:
         files = [one for one in (prediction, *given) if isinstance(one, Path)]
         check_evaluation_files(output, overwrite, files)
-    options = ReadingOptions(legend, align, attribute, layer, band, reference_band)
+    options = ReadingOptions(legend, align, attribute, layer, band, reference_band, safe)
     with gdal_environment(remote=any(map(is_fetched, given))):
         plans = [plan_pair(pair, options) for pair in pairs.pairs]
         tally = Tally(Ignored.of(ignore, legend))

@@ -13,6 +13,7 @@ from glnet_geo.class_matching import listed
 from glnet_geo.errors import GlnetGeoError
 from glnet_geo.outlines import VECTOR_SUFFIXES
 from glnet_geo.remote import ScenePath, is_remote, scene_path
+from glnet_geo.safety import check_inside, safe_file
 from glnet_geo.scene_names import SCENE_SUFFIXES, fold, split_suffix
 
 _RASTERS = (*SCENE_SUFFIXES, ".vrt")
@@ -81,6 +82,29 @@ def find_pairs(prediction: ScenePath, reference: ScenePath | None) -> Pairs:
         folder, file = (prediction, reference) if are_folders[0] else (reference, prediction)
         raise GlnetGeoError(f"{folder} is a folder and {file} is none. Give two of a kind.")
     return _folder_pairs(Path(prediction), Path(reference))
+
+
+def check_pairs(pairs: Pairs, prediction: ScenePath, reference: ScenePath | None) -> None:
+    """Refuses pairs of which a folder's or a list's files lie elsewhere.
+
+    Args:
+        pairs: What `find_pairs` made of the others.
+        prediction: See `find_pairs`.
+        reference: See `find_pairs`.
+
+    Raises:
+        GlnetGeoError: See `safety`.
+    """
+    roots = [
+        None if one is None or is_remote(one) else Path(one) if _is_folder(Path(one)) else None
+        for one in (prediction, reference)
+    ]
+    if reference is None:
+        roots = [safe_file(prediction).parent] * 2
+    for pair in pairs.pairs:
+        for path, root in zip((pair.prediction, pair.reference), roots, strict=True):
+            if root is not None:
+                check_inside(path, root)
 
 
 def _is_folder(path: Path) -> bool:

@@ -35,6 +35,7 @@ class ReadingOptions:
     layer: str | None = None
     band: int | None = None
     reference_band: int | None = None
+    safe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class PairPlan:
 
     def open_prediction(self, options: ReadingOptions) -> LabelSource:
         """Opens the prediction."""
-        return _open_raster(self.pair.prediction, options.legend, options.band)
+        return _open_raster(self.pair.prediction, options, options.band)
 
     def open_reference(self, options: ReadingOptions) -> LabelSource:
         """Opens the reference, on the grid on which it is compared."""
@@ -67,11 +68,12 @@ class PairPlan:
         if isinstance(path, Path) and is_vector(path):
             legend = options.legend
             known = legend.classes if legend is not None else self.predicted.values()
-            return PolygonLabels(path, self.grid, options.attribute, options.layer, known)
+            field, layer = options.attribute, options.layer
+            return PolygonLabels(path, self.grid, field, layer, known, options.safe)
         if options.attribute or options.layer:
             raise GlnetGeoError(f"{path} is no vector file: leave --attribute and --layer out.")
         onto = self.grid if self.is_aligned else None
-        return _open_raster(path, options.legend, options.reference_band, onto)
+        return _open_raster(path, options, options.reference_band, onto)
 
 
 def plan_pair(pair: Pair, options: ReadingOptions) -> PairPlan:
@@ -125,17 +127,17 @@ def _unplaced(pair: Pair, here: Grid, there: Grid) -> ScenePath:
 
 
 def _open_raster(
-    path: ScenePath, legend: Legend | None, band: int | None, onto: Grid | None = None
+    path: ScenePath, options: ReadingOptions, band: int | None, onto: Grid | None = None
 ) -> LabelSource:
-    if band is not None or not is_picture(path):
-        return RasterLabels(path, band, onto)
-    if legend is None:
+    if band is not None or not is_picture(path, options.safe):
+        return RasterLabels(path, band, onto, options.safe)
+    if options.legend is None:
         raise RasterError(
             f"{path} is a picture (red, green, blue). If it shows classes in colours, give their "
             "legend with --legend; if one of its bands holds class ids, choose it with --band or "
             "--reference-band"
         )
-    return ColorLabels(path, legend, onto)
+    return ColorLabels(path, options.legend, onto, options.safe)
 
 
 def overlap_notes(plans: Sequence[PairPlan]) -> list[str]:

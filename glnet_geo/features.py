@@ -114,19 +114,20 @@ class AreaOfInterest:
     digest: str
 
     @classmethod
-    def read(cls, path: Path, grid: Grid) -> AreaOfInterest:
+    def read(cls, path: Path, grid: Grid, safe: bool = False) -> AreaOfInterest:
         """Reads any vector file that GDAL opens, in any CRS; what is no polygon does not count.
 
         Args:
             path: GeoPackage, GeoJSON, Shapefile, KML or the like.
             grid: The scene's grid. Without a CRS it takes a file without one, in its coordinates.
+            safe: Whether nothing of the file is trusted, see `safe_vectors`.
 
         Raises:
             FeaturesError: The file is missing, no vector file, or has no polygons or several layers
                 of them; only one of file and grid has a CRS, the one cannot be transformed into
                 the other, or the area lies outside the grid.
         """
-        return cls.place(read_outlines(path), grid)
+        return cls.place(read_outlines(path, safe=safe), grid)
 
     @classmethod
     def place(cls, outlines: Outlines, grid: Grid, must_overlap: bool = True) -> AreaOfInterest:

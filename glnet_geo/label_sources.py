@@ -63,8 +63,14 @@ class RasterLabels:
 
     notes = ()
 
-    def __init__(self, path: ScenePath, band: int | None = None, onto: Grid | None = None) -> None:
-        self._raster = ClassRaster(path, band, onto)
+    def __init__(
+        self,
+        path: ScenePath,
+        band: int | None = None,
+        onto: Grid | None = None,
+        safe: bool = False,
+    ) -> None:
+        self._raster = ClassRaster(path, band, onto, safe)
         self.grid = self._raster.grid
         self.block_height = self._raster.block_height
         self.files = self._raster.files
@@ -87,6 +93,7 @@ class ColorLabels:
         path: A raster with three bands.
         legend: The classes.
         onto: The grid to read it on; None for its own.
+        safe: Whether nothing of the file is trusted, see `open_raster`.
 
     Raises:
         RasterError: See `SceneReader`; or it cannot be brought onto the other grid.
@@ -94,9 +101,11 @@ class ColorLabels:
 
     notes = ()
 
-    def __init__(self, path: ScenePath, legend: Legend, onto: Grid | None = None) -> None:
+    def __init__(
+        self, path: ScenePath, legend: Legend, onto: Grid | None = None, safe: bool = False
+    ) -> None:
         with ExitStack() as stack:
-            dataset = source = stack.enter_context(open_raster(path))
+            dataset = source = stack.enter_context(open_raster(path, safe))
             if onto is not None:
                 dataset = stack.enter_context(onto_grid(path, source, onto))
             self._reader = SceneReader(path, None, 3, _ADVICE, dataset=dataset)
@@ -118,7 +127,7 @@ class ColorLabels:
         return color_text(value - _NO_CLASS) if value >= _NO_CLASS else str(value)
 
 
-def is_picture(path: ScenePath) -> bool:
-    """Whether a raster has a red, a green and a blue band."""
-    with open_raster(path) as dataset:
+def is_picture(path: ScenePath, safe: bool = False) -> bool:
+    """Whether a raster has a red, a green and a blue band; `safe` as of `open_raster`."""
+    with open_raster(path, safe) as dataset:
         return {mark.name for mark in dataset.colorinterp} >= _PRIMARY

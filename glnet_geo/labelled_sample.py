@@ -29,7 +29,12 @@ _log = logging.getLogger(__name__)
 
 
 def assess_areas(
-    raster: Path | str, sample: Path, *, layer: str | None = None, band: int | None = None
+    raster: Path | str,
+    sample: Path,
+    *,
+    layer: str | None = None,
+    band: int | None = None,
+    safe: bool = False,
 ) -> AreaEstimates:
     """Estimates areas and accuracies of a map's classes from a labelled sample.
 
@@ -43,16 +48,20 @@ def assess_areas(
         sample: What `draw_sample` wrote, labelled; in any format, and any CRS.
         layer: The sample's layer; None for the only one that can be it.
         band: The band with the class ids; None for the only one.
+        safe: Whether nothing of the files is trusted, see docs/security.md.
 
     Raises:
         GlnetGeoError: Something about map or sample stands in the way.
     """
     source = scene_path(str(raster))
-    points = SamplePoints.read(sample, layer)
+    points = SamplePoints.read(sample, layer, safe)
     labelled = points.select([one != "" for one in points.references])
     if not labelled.names:
         raise FeaturesError(f"{sample} has no labelled points. Fill in its column {REFERENCE!r}.")
-    with gdal_environment(remote=is_fetched(source)), ClassRaster(source, band) as reader:
+    with (
+        gdal_environment(remote=is_fetched(source)),
+        ClassRaster(source, band, safe=safe) as reader,
+    ):
         ids = _classes_at(reader, labelled)
         is_moved = [one != other for one, other in zip(ids, labelled.strata, strict=True)]
         design = points.design

@@ -17,7 +17,7 @@ from glnet_geo.modelzoo import DEFAULT_MODEL
 from glnet_geo.precision import Precision
 from glnet_geo.radiometry import Stretch
 from glnet_geo.raster import SceneReader
-from glnet_geo.remote import ScenePath, is_remote
+from glnet_geo.remote import ScenePath, is_remote, without_secrets
 from glnet_geo.tiling import FrameExtent, ViewAxis
 from glnet_geo.uncertainty import Gauge, Layer
 from glnet_geo.validity import THE_FILES, Validity
@@ -49,6 +49,7 @@ class MapOptions:
         precision: See `devices.choose_dtype`.
         reference: Whether to follow the reference's arithmetic, see `GLNetSegmenter`.
         views: In how many ways a frame is looked at, see `GLNetSegmenter`.
+        safe: Whether nothing of scenes and the vector file is trusted, see `safety`.
     """
 
     model: str = DEFAULT_MODEL
@@ -62,6 +63,7 @@ class MapOptions:
     precision: Precision = Precision.AUTO
     reference: bool = False
     views: int | None = None
+    safe: bool = False
 
     def opener(self, card: ModelCard) -> partial[SceneReader]:
         """What opens a scene for a model, given its path."""
@@ -71,6 +73,7 @@ class MapOptions:
             n_bands=len(card.bands),
             names=card.bands,
             validity=self.validity,
+            safe=self.safe,
         )
 
     def check(self, card: ModelCard) -> None:
@@ -122,14 +125,15 @@ class MapOptions:
 
     def cautions(self, scene: SceneReader, card: ModelCard, footing: Footing) -> Iterator[str]:
         """What whoever reads the map of a scene should know."""
+        shown = without_secrets(str(scene.path))
         if not scene.grid.is_georeferenced:
             yield (
-                f"{scene.path} has no CRS or no transform. The map lies on the same pixels, "
+                f"{shown} has no CRS or no transform. The map lies on the same pixels, "
                 "without a place."
             )
         if scene.bands_are_guessed:
             yield (
-                f"{scene.path} does not say which of its bands show {', '.join(card.bands)}. Bands "
+                f"{shown} does not say which of its bands show {', '.join(card.bands)}. Bands "
                 f"{', '.join(map(str, scene.bands))} are taken; choose with --bands."
             )
         gsd = self.gsd or scene.grid.gsd_m
@@ -137,7 +141,7 @@ class MapOptions:
         # A finer scene is seen at the model's resolution, and well; a coarser one lacks the detail.
         if ratio > _POOR_GSD or (ratio < 1 / _POOR_GSD and footing.is_scene):
             yield (
-                f"{scene.path} has {gsd:.3g} m pixels; the model '{card.name}' was trained at "
+                f"{shown} has {gsd:.3g} m pixels; the model '{card.name}' was trained at "
                 f"{card.gsd:.3g} m. Expect poor results."
             )
 
@@ -175,6 +179,7 @@ class MapOptions:
             "precision": str(self.precision),
             "reference": self.reference,
             "views": self.views,
+            "safe": self.safe,
         }
 
 
@@ -209,8 +214,13 @@ def scene_label(path: ScenePath) -> str:
     return Path(name.partition("?")[0] if is_remote(name) else name).name
 
 
-def area_of(aoi: Path | None, grid: Grid) -> AreaOfInterest | None:
+def area_of(aoi: Path | None, grid: Grid, safe: bool = False) -> AreaOfInterest | None:
     """The area of interest on a grid; None where there is none.
+
+    Args:
+        aoi: A vector file.
+        grid: The grid.
+        safe: Whether nothing of the file is trusted.
 
     Raises:
         FeaturesError: See `AreaOfInterest.read`.
@@ -220,4 +230,4 @@ def area_of(aoi: Path | None, grid: Grid) -> AreaOfInterest | None:
     # geopandas takes half a second to load; most runs do without.
     from glnet_geo.features import AreaOfInterest
 
-    return AreaOfInterest.read(aoi, grid)
+    return AreaOfInterest.read(aoi, grid, safe)

@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from glnet_geo.errors import ModelError
+from glnet_geo.remote import is_remote
 
 DEFAULT_MODEL = "dubai-urban"
 """The model that is used when none is named."""
@@ -24,8 +25,13 @@ def find_model(name_or_path: str) -> Path:
     """The file of a model: a bundled one by name, or the path itself.
 
     Raises:
-        ModelError: There is neither.
+        ModelError: There is neither, or it is a URL: weights are never fetched.
     """
+    if is_remote(name_or_path):
+        raise ModelError(
+            f"{name_or_path} is no local file. Weights are never fetched: download the model from "
+            "whom you trust, and name the file."
+        )
     bundled = {path.name.removesuffix(_SUFFIX): path for path in bundled_models()}
     if name_or_path in bundled:
         return bundled[name_or_path]

@@ -26,6 +26,7 @@ from shapely import GeometryType
 
 from glnet_geo.errors import FeaturesError
 from glnet_geo.raster import reason_of
+from glnet_geo.safe_vectors import check_vector_file
 
 Geometries = npt.NDArray[Any]
 """Shapely geometries, N."""
@@ -66,6 +67,7 @@ def read_outlines(
     layer: str | None = None,
     columns: Sequence[str] = (),
     advice: str = _EXPORT,
+    safe: bool = False,
 ) -> Outlines:
     """The polygons of one layer.
 
@@ -74,12 +76,13 @@ def read_outlines(
         layer: Its layer; None for the only one that has any polygons.
         columns: Names of columns to read as well; those that the layer lacks are left out.
         advice: What to do about several layers with polygons, for the message.
+        safe: Whether nothing of the file is trusted, see `safe_vectors`.
 
     Raises:
         FeaturesError: The file is missing, no vector file, has no such layer, no polygons or, with
             no layer given, several layers of them.
     """
-    _check_file(path)
+    _check_file(path, safe)
     with _failing_as_features_error(path):
         names = _layers(path)
         if layer is not None and layer not in names:
@@ -124,17 +127,18 @@ def is_vector(path: Path) -> bool:
     return path.suffix.lower() in VECTOR_SUFFIXES
 
 
-def column_names(path: Path, layer: str | None = None) -> list[str]:
+def column_names(path: Path, layer: str | None = None, safe: bool = False) -> list[str]:
     """Names of the columns of the layers that may hold polygons, each once.
 
     Args:
         path: Any vector file that GDAL opens.
         layer: The only one that is meant; None for all.
+        safe: Whether nothing of the file is trusted, see `safe_vectors`.
 
     Raises:
         FeaturesError: The file is missing or no vector file.
     """
-    _check_file(path)
+    _check_file(path, safe)
     with _failing_as_features_error(path):
         fields = (
             _fields(path, name)
@@ -144,12 +148,14 @@ def column_names(path: Path, layer: str | None = None) -> list[str]:
         return list(dict.fromkeys(chain.from_iterable(fields)))
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path, safe: bool) -> None:
     if not path.exists():
         raise FeaturesError(f"{path} does not exist.")
     # A file geodatabase is a folder by its nature.
     if path.is_dir() and path.suffix.lower() != ".gdb":
         raise FeaturesError(f"{path} is a folder, not a vector file.")
+    if safe:
+        check_vector_file(path)
 
 
 def _may_hold_polygons(kind: str | None) -> bool:

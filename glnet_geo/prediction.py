@@ -60,6 +60,7 @@ def predict(
     precision: Precision | str = Precision.AUTO,
     reference: bool = False,
     views: int | None = None,
+    safe: bool = False,
     probabilities: Path | None = None,
     confidence: Path | None = None,
     disagreement: Path | None = None,
@@ -90,6 +91,7 @@ def predict(
         precision: "auto", "fp32", "bf16" or "fp16"; see `devices.choose_dtype`.
         reference: Whether to follow the reference's arithmetic, see `GLNetSegmenter`.
         views: In how many ways a frame is looked at (1, 2 or 4), see `GLNetSegmenter`.
+        safe: Whether nothing of `scene` and `aoi` is trusted, see docs/security.md.
         probabilities: Where the probability of every class goes, a band for each. This and the
             following are cloud-optimized GeoTIFFs on the scene's grid, in which 0 to 254 stand for
             0 to 1 and 255 for no data.
@@ -118,6 +120,7 @@ def predict(
         Precision(precision),
         reference,
         views,
+        safe,
     )
     named = zip(Layer, (probabilities, confidence, disagreement), strict=True)
     return map_to_file(
@@ -165,7 +168,7 @@ def map_to_file(
         footing = options.footing(reader.grid, scene, card)
         for path in (output, *layers.values()):
             check_not_input(path, reader.files)
-        area, stretch = area_of(aoi, reader.grid), find_stretch(reader, options.scale)
+        area, stretch = area_of(aoi, reader.grid, options.safe), find_stretch(reader, options.scale)
         for caution in options.cautions(reader, card, footing):
             _log.warning("%s", caution)
         warn_of_slowness(options.precision, segmenter.device)

@@ -7,8 +7,8 @@ what writes rasters open them; the rest takes arrays and values.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -27,13 +27,15 @@ from glnet_geo.chip import Mask, Pixels
 from glnet_geo.errors import RasterError
 from glnet_geo.georeference import grid_of
 from glnet_geo.grid import Window
-from glnet_geo.remote import ScenePath, is_remote
+from glnet_geo.remote import Result, ScenePath, is_fetched, is_remote, persistently
+from glnet_geo.safe_raster import open_safely
 from glnet_geo.scene_view import SceneView, Source, scaled
 from glnet_geo.validity import THE_FILES, Validity
 
 _CACHE_MB = 64
 _TILE = 512  # pixels; blocks across scenes that are wider are strips
 _OVERVIEW_SIDE = 16  # pixels; GDAL may take another overview for windows of one or two
+_NETWORK = ":".join(f"/vsi{name}/" for name in ("curl", "s3", "gs", "az", "adls", "oss", "swift"))
 
 BANDS_ADVICE = "Choose bands with --bands, or another model: glnet-geo models list"
 """What to do about a scene whose bands do not fit the model."""
@@ -59,6 +61,9 @@ def gdal_environment(cache_mb: int = _CACHE_MB, remote: bool = False) -> Iterato
             # A server that falls silent would hold the run, and Ctrl-C, for ever.
             "GDAL_HTTP_LOW_SPEED_TIME": 30,
             "GDAL_HTTP_LOW_SPEED_LIMIT": 1,
+            # Where it decodes in threads GDAL asks for exactly the bytes of the blocks. Else it
+            # takes neighbouring ones for a sequence, and asks for up to twice as much.
+            "GDAL_NUM_THREADS": 2,
         }
     # rasterio hands it on in bytes, unlike the variable of that name in a shell.
     with rasterio.Env(GDAL_CACHEMAX=cache_mb << 20, **options):
@@ -78,6 +83,7 @@ class SceneReader(AbstractContextManager["SceneReader"]):
         names: What the needed bands show, in the model's order.
         validity: What makes a pixel valid.
         dataset: The scene as rasterio opened it, on another grid maybe; None opens `path`.
+        safe: Whether nothing of the file is trusted, see `open_raster`.
 
     Attributes:
         path: As given.
@@ -105,10 +111,12 @@ class SceneReader(AbstractContextManager["SceneReader"]):
         names: Sequence[str] = (),
         validity: Validity = THE_FILES,
         dataset: Any = None,
+        safe: bool = False,
     ) -> None:
         self.path = path
         self._validity = validity
-        self._dataset = open_raster(path) if dataset is None else dataset
+        self._is_ours = dataset is None
+        self._dataset = open_raster(path, safe) if dataset is None else dataset
         try:
             self.grid = grid_of(path, self._dataset)
             infos = _band_infos(self._dataset)
@@ -258,16 +266,30 @@ class SceneReader(AbstractContextManager["SceneReader"]):
             window.left * columns, window.top * rows, window.width * columns, window.height * rows
         )
         shape = (len(self.bands), window.height, window.width)
+
+        def read() -> tuple[Pixels, Mask]:
+            return self._read_bands(box, shape), self._read_masks(box, shape)
+
         try:
-            pixels = self._read_bands(box, shape)
-            masks = self._read_masks(box, shape)
+            pixels, masks = self._persistently(read)
         except RasterioError as error:
-            raise RasterError(f"{self.path} cannot be read: {reason_of(error)}.") from error
+            again = " in several attempts" if is_fetched(self.path) else ""
+            raise RasterError(f"{self.path} cannot be read{again}: {reason_of(error)}.") from error
         valid = self._validity.of(pixels, masks, self._centres)
         if self._colors is None:
             return pixels, valid
         colors = self._colors[:, pixels[0]]
         return colors[:3], valid & (colors[3] > 0)
+
+    def _persistently(self, read: Callable[[], Result]) -> Result:
+        if not self._is_ours:
+            return read()
+        return persistently(self.path, read, RasterioError, self._reopen)
+
+    def _reopen(self) -> None:
+        # GDAL would take blocks that it could not read for black ones.
+        self._dataset.close()
+        self._dataset = open_raster(self.path)
 
     def _read_bands(self, box: RasterioWindow, shape: tuple[int, int, int]) -> Pixels:
         if len(set(self._dataset.dtypes)) == 1:
@@ -346,11 +368,15 @@ def quiet() -> Iterator[None]:
         _QUIET.leave()
 
 
-def open_raster(path: ScenePath) -> Any:
+def open_raster(path: ScenePath, safe: bool = False) -> Any:
     """Opens a raster with rasterio.
 
+    Args:
+        path: The raster.
+        safe: Whether nothing of it is trusted, see `safety`.
+
     Raises:
-        RasterError: It is missing, a folder, or nothing that GDAL reads bands from.
+        RasterError: It is missing, a folder, nothing that GDAL reads bands from, or not `safe`.
     """
     if not is_remote(path) and not Path(path).exists():
         raise RasterError(f"{path} does not exist.")
@@ -358,7 +384,10 @@ def open_raster(path: ScenePath) -> Any:
         raise RasterError(f"{path} is a folder, not a raster.")
     try:
         with quiet():
-            dataset = rasterio.open(path)
+            if safe:
+                dataset = open_safely(path)
+            else:
+                dataset = persistently(path, partial(_open, path), RasterioError)
     except RasterioError as error:
         raise RasterError(
             f"{path} is not a raster that GDAL can read: {reason_of(error)}."
@@ -369,6 +398,25 @@ def open_raster(path: ScenePath) -> Any:
             f"{path} has no bands of its own. Export a subdataset of it first: gdal_translate"
         )
     return dataset
+
+
+def _open(path: ScenePath) -> Any:
+    try:
+        return rasterio.open(path)
+    except RasterioError:
+        if is_fetched(path):
+            _forget(path)
+        raise
+
+
+def _forget(path: ScenePath) -> None:
+    """Makes GDAL forget that it could not reach a scene, which it would not try again.
+
+    rasterio before 1.5 has no other way to it than a file that is not kept in mind when it is
+    closed (https://gdal.org/user/virtual_file_systems.html, CPL_VSIL_CURL_NON_CACHED).
+    """
+    with rasterio.Env(CPL_VSIL_CURL_NON_CACHED=_NETWORK), suppress(RasterioError):
+        rasterio.open(path).close()
 
 
 def has_strips(dataset: Any) -> bool:

@@ -88,6 +88,7 @@ class NoRows:
     """A part without rows."""
 
     def write(self, values: npt.NDArray[np.uint8], window: Window) -> None:
+        """Refuses all pixels."""
         raise ValueError(f"{window} lies in a part without rows")
 
 

@@ -45,6 +45,7 @@ class PolygonLabels:
             "landcover" and the like) that holds nothing but known classes.
         layer: The layer; None for the only one with polygons.
         known: Known classes.
+        safe: Whether nothing of the file is trusted, see `safe_vectors`.
 
     Attributes:
         path: The file.
@@ -68,11 +69,12 @@ class PolygonLabels:
         attribute: str | None = None,
         layer: str | None = None,
         known: Iterable[LandCover | MapClass] = (),
+        safe: bool = False,
     ) -> None:
         self.path, self.grid, self.files = path, grid, (path,)
-        names = column_names(path, layer)
+        names = column_names(path, layer, safe)
         wanted = candidates(names, attribute) or names[:1]
-        self._outlines = read_outlines(path, layer, wanted, _LAYER_ADVICE)
+        self._outlines = read_outlines(path, layer, wanted, _LAYER_ADVICE, safe)
         field = _choose_field(self._outlines, names, attribute, known)
         self.notes = _notes(self._outlines, names, attribute, field)
         self._cells = texts_of(self._outlines.columns[field])

@@ -20,6 +20,7 @@ from pyproj.exceptions import ProjError
 from glnet_geo.errors import FeaturesError
 from glnet_geo.grid import Grid
 from glnet_geo.raster import reason_of
+from glnet_geo.safe_vectors import check_vector_file
 from glnet_geo.sample_design import SampleDesign
 from glnet_geo.sample_layer import ID, REFERENCE, STRATUM
 
@@ -49,12 +50,13 @@ class SamplePoints:
     places: GeoSeries
 
     @classmethod
-    def read(cls, path: Path, layer: str | None = None) -> SamplePoints:
+    def read(cls, path: Path, layer: str | None = None, safe: bool = False) -> SamplePoints:
         """Reads any vector file that GDAL opens.
 
         Args:
             path: The file.
             layer: The layer; None for the only one with the columns of a sample.
+            safe: Whether nothing of the file is trusted, see `safe_vectors`.
 
         Raises:
             FeaturesError: The file is missing or no vector file, it has no or several such layers,
@@ -62,6 +64,8 @@ class SamplePoints:
         """
         if not path.exists():
             raise FeaturesError(f"{path} does not exist.")
+        if safe:
+            check_vector_file(path)
         try:
             with _quiet():
                 columns = _columns(path, layer)

@@ -21,35 +21,41 @@ _AHEAD = 256
 Learnt = SceneFacts | RasterError
 
 
-def read_facts(path: ScenePath) -> SceneFacts:
+def read_facts(path: ScenePath, safe: bool = False) -> SceneFacts:
     """Opens a scene and tells what it is.
+
+    Args:
+        path: The scene.
+        safe: Whether nothing of it is trusted, see `open_raster`.
 
     Raises:
         RasterError: It is missing or no raster.
     """
     with gdal_environment(remote=is_fetched(path)):
-        dataset = open_raster(path)
+        dataset = open_raster(path, safe)
         with dataset:
             dtype = np.result_type(*dataset.dtypes)
             grid = grid_of(path, dataset)
             return SceneFacts(grid, dataset.count, str(dtype), has_strips(dataset))
 
 
-def read_all_facts(paths: Iterable[ScenePath], attempts: int = 1) -> Iterator[Learnt]:
+def read_all_facts(
+    paths: Iterable[ScenePath], attempts: int = 1, safe: bool = False
+) -> Iterator[Learnt]:
     """The facts of scenes in order, or why there are none after so many attempts."""
     with ThreadPoolExecutor(_THREADS) as pool:
         waiting = iter(paths)
-        ahead = deque(pool.submit(_learn, path, attempts) for path in islice(waiting, _AHEAD))
+        ahead = deque(pool.submit(_learn, path, attempts, safe) for path in islice(waiting, _AHEAD))
         while ahead:
             yield ahead.popleft().result()
-            ahead.extend(pool.submit(_learn, path, attempts) for path in islice(waiting, 1))
+            ahead.extend(pool.submit(_learn, path, attempts, safe) for path in islice(waiting, 1))
 
 
-def _learn(path: ScenePath, attempts: int) -> Learnt:
+def _learn(path: ScenePath, attempts: int, safe: bool) -> Learnt:
     try:
-        return read_facts(path)
+        return read_facts(path, safe)
     except RasterError as error:
-        return _learn(path, attempts - 1) if attempts > 1 else error
+        return _learn(path, attempts - 1, safe) if attempts > 1 else error
 
 
 def identity_of(path: ScenePath) -> str:

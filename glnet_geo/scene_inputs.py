@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from glnet_geo.errors import BatchError
+from glnet_geo.errors import BatchError, GlnetGeoError
 from glnet_geo.remote import ScenePath, scene_path
+from glnet_geo.safety import check_inside
 from glnet_geo.scene_globs import Parts, identity, is_scene, leads_to, matches, walk
 from glnet_geo.scene_lists import csv_scenes, read_document, real_path, text_scenes
 from glnet_geo.scene_names import SCENE_SUFFIXES, Found, fold, found_file, unique_names
@@ -38,7 +39,12 @@ class SceneInput:
 
 
 def find_inputs(
-    words: Sequence[str], *, pattern: str | None = None, asset: str | None = None, exclude: Path
+    words: Sequence[str],
+    *,
+    pattern: str | None = None,
+    asset: str | None = None,
+    exclude: Path,
+    safe: bool = False,
 ) -> list[SceneInput]:
     """The scenes that words mean, without opening any of them.
 
@@ -49,6 +55,8 @@ def find_inputs(
             or with a slash of the path below the directory.
         asset: Key of the asset that is the scene in STAC items.
         exclude: The batch's folder. What lies there is found only if it is named itself.
+        safe: Whether nothing is trusted: no URLs, and of folders and lists only what lies in them
+            or in a list's folder, see `safety`.
 
     Returns:
         Each scene once: in the order of the words, in directories in natural order.
@@ -56,7 +64,7 @@ def find_inputs(
     Raises:
         BatchError: A word means nothing, or the output of a scene would replace it.
     """
-    search = _Search(pattern, asset, exclude)
+    search = _Search(pattern, asset, exclude, safe)
     scenes = _apart(_once(scene for word in words for scene in search.expand(word)))
     if not scenes:
         raise BatchError("No scenes are named. Name directories, files, lists or URLs.")
@@ -74,11 +82,12 @@ def find_inputs(
 class _Search:
     """What does not change from word to word."""
 
-    def __init__(self, pattern: str | None, asset: str | None, exclude: Path) -> None:
+    def __init__(self, pattern: str | None, asset: str | None, exclude: Path, safe: bool) -> None:
         self._pattern = pattern
         self._asset = asset
         self._exclude = exclude
         self._excluded = identity(exclude)
+        self._safe = safe
 
     def expand(self, word: str) -> list[Found]:
         """The scenes that a word means, one at least."""
@@ -95,7 +104,18 @@ class _Search:
             return self._glob(word, path)
         raise BatchError(f"{word} does not exist.")
 
+    def _checked(self, scenes: list[Found], folder: Path) -> list[Found]:
+        """Scenes that a folder, or a list in it, leads to."""
+        for scene in scenes if self._safe else ():
+            try:
+                check_inside(scene.path, folder)
+            except GlnetGeoError as error:
+                raise BatchError(str(error)) from None
+        return scenes
+
     def _remote(self, url: str) -> Found:
+        if self._safe:
+            raise BatchError(f"{url} is no local file, and --safe reads no others. Download it.")
         scene = found_file(url, url)
         if scene.suffix.lower() in _LIST_SUFFIXES:
             raise BatchError(f"{url} is a list. Download it, and name the file.")
@@ -114,7 +134,7 @@ class _Search:
             wanted = self._pattern or " ".join(f"*{suffix}" for suffix in SCENE_SUFFIXES)
             hint = f"has no files {wanted} in it or in its folders. Choose others with --pattern."
             raise BatchError(f"{folder} {hint}")
-        return scenes
+        return self._checked(scenes, folder)
 
     def _glob(self, word: str, path: Path) -> list[Found]:
         """What a shell that knows globs would have made of it, with the folders in the names."""
@@ -136,12 +156,12 @@ class _Search:
                     scenes += self._file(Path(file), _below(Path(file), real, parts))
         if not scenes:
             raise BatchError(f"{word} does not exist, and no scene matches it.")
-        return scenes
+        return self._checked(scenes, head)
 
     def _file(self, path: Path, scene: Found) -> list[Found]:
         """The scenes of a list, or the one that a file is."""
         suffix = path.suffix.lower()
-        if suffix == ".vrt":
+        if suffix == ".vrt" and not self._safe:
             tiles = vrt_tiles(path, read_document(path))
             return [found_file(tile, real_path(tile)) for tile in tiles] or [scene]
         if suffix not in _LIST_SUFFIXES:
@@ -153,7 +173,7 @@ class _Search:
             scenes = (text_scenes if suffix == ".txt" else csv_scenes)(path, content)
         if not scenes:
             raise BatchError(f"{path} lists no scenes.")
-        return scenes
+        return self._checked(scenes, path.parent)
 
 
 def _below(path: Path, real: str, parts: Parts, root: str = "") -> Found:

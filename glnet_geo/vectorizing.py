@@ -86,6 +86,7 @@ def vectorize(
     layer_suffix: str = "",
     metadata: Mapping[str, str] = MappingProxyType({}),
     append: bool = False,
+    safe: bool = False,
     overwrite: bool = False,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> VectorSummary:
@@ -111,6 +112,7 @@ def vectorize(
         layer_suffix: What follows the names of all layers, so that they differ from others'.
         metadata: More for the layers to say of themselves.
         append: Whether a GeoPackage keeps the layers that it has.
+        safe: Whether nothing of the rasters is trusted, see docs/security.md.
         overwrite: Whether an existing output, or with `append` an existing layer, may be replaced.
         report: Told the rows done and all rows.
 
@@ -124,8 +126,10 @@ def vectorize(
     check_output(output, overwrite or append, tuple(inputs))
     with ExitStack() as stack:
         stack.enter_context(gdal_environment(remote=is_fetched(source)))
-        reader = stack.enter_context(ClassRaster(source, band))
-        measured = stack.enter_context(SceneReader(confidence)) if confidence else None
+        reader = stack.enter_context(ClassRaster(source, band, safe=safe))
+        measured = None
+        if confidence:
+            measured = stack.enter_context(SceneReader(confidence, safe=safe))
         check_not_input(output, reader.files)
         ground = ground_of(reader.grid)
         chosen = _Choice.of(reader.classes, classes, exclude)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
-import threading
 import tracemalloc
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +22,6 @@ from glnet_geo import scene_view
 from glnet_geo.errors import RasterError
 from glnet_geo.grid import Window
 from glnet_geo.raster import Chip, SceneReader, gdal_environment, read_classes
-from glnet_geo.remote import is_fetched, is_remote, scene_path
 from glnet_geo.scene_view import mean_taps, nearest_taps
 from glnet_geo.validity import Validity
 from tests.rasters import UTM, coordinate_coded, noise, placed_tif, write_tif
@@ -714,145 +710,3 @@ class TestFiles:
             dataset.write_mask(np.zeros((4, 5), np.uint8))
         with SceneReader(path) as scene:
             assert set(scene.files) == {path, Path(f"{path}.msk")}
-
-
-class Files(BaseHTTPRequestHandler):
-    """Serves bytes by name, in ranges; names that begin with "busy" fail once."""
-
-    content: dict[str, bytes]
-    requests: list[str]
-    protocol_version = "HTTP/1.1"
-
-    def do_HEAD(self) -> None:
-        self.answer()
-
-    def do_GET(self) -> None:
-        self.answer()
-
-    def answer(self) -> None:
-        name = self.path.strip("/")
-        self.requests.append(name)
-        if name not in self.content:
-            return self.reply(404, b"")
-        if name.startswith("busy") and self.requests.count(name) == 1:
-            return self.reply(503, b"")
-        body = self.content[name]
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if wanted is None:
-            return self.reply(200, body)
-        start, end = int(wanted[1]), min(int(wanted[2] or len(body)), len(body) - 1)
-        span = f"bytes {start}-{end}/{len(body)}"
-        return self.reply(206, body[start : end + 1], {"Content-Range": span})
-
-    def reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        headers = {"Content-Length": str(len(body)), "Accept-Ranges": "bytes", **(headers or {})}
-        for key, value in headers.items():
-            self.send_header(key, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def log_message(self, *arguments: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, type[Files]]]:
-    """(its URL, its handler) of a server on this machine."""
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.setenv(name, "127.0.0.1")
-    handler = type("TheseFiles", (Files,), {"content": {}, "requests": []})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}", handler
-        running.shutdown()
-
-
-class TestRemote:
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "https://x.org/a.tif",
-            "http://x.org/a.tif",
-            "s3://bucket/a.tif",
-            "gs://bucket/a.tif",
-            "zip+https://x.org/a.zip!b.tif",
-            "/vsicurl/https://x.org/a.tif",
-            "/vsizip/folder/a.zip/b.tif",
-        ],
-    )
-    def test_what_gdal_fetches_stays_as_it_is(self, text: str) -> None:
-        assert scene_path(text) == text
-        assert is_remote(text)
-
-    def test_only_what_comes_over_the_network_is_fetched(self) -> None:
-        for text in ("https://x.org/a.tif", "s3://b/a.tif", "/vsicurl/https://x.org/a.tif"):
-            assert is_fetched(text)
-        for text in ("/vsizip/a.zip/b.tif", "/vsimem/a.tif", "/vsitar/a.tar/b.tif", "a.tif"):
-            assert not is_fetched(text)
-        assert scene_path("file:///data/a.tif") == Path("/data/a.tif")
-
-    @pytest.mark.parametrize("text", ["a.tif", "/data/a.tif", "C://data/a.tif", "../vsi/a.tif"])
-    def test_files_are_paths(self, text: str) -> None:
-        assert scene_path(text) == Path(text)
-        assert not is_remote(text) and not is_remote(Path(text))
-
-    def test_a_local_file_as_text(self, path: Path) -> None:
-        pixels = noise(4, 5)
-        placed_tif(path, pixels)
-        np.testing.assert_array_equal(read_all(str(path)).pixels, pixels)
-        assert refusal(f"{path}x") == f"{path}x does not exist."
-
-    def test_windows_samples_and_views(self, path: Path, server: tuple[str, type[Files]]) -> None:
-        url, handler = f"{server[0]}/scene.tif", server[1]
-        pixels = noise(500, 700) | 1
-        pixels[:, :100] = 0
-        placed_tif(path, pixels, nodata=0, **TILED)
-        handler.content["scene.tif"] = path.read_bytes()
-        window = Window(90, 600, 20, 30)
-        with gdal_environment(remote=True), SceneReader(url, n_bands=3) as scene:
-            chip = scene.read(window)
-            seen = scene.view(250, 350).read(Window(100, 20, 5, 5))
-            sample = scene.sample(50)
-            assert scene.path == url
-            assert scene.files == ()
-        np.testing.assert_array_equal(chip.pixels, pixels[:, *window.slices])
-        assert (~chip.valid).sum() == 10 * 30
-        with SceneReader(path) as local:
-            expected = local.view(250, 350).read(Window(100, 20, 5, 5))
-            np.testing.assert_array_equal(sample, local.sample(50))
-        np.testing.assert_array_equal(seen.pixels, expected.pixels)
-        assert set(handler.requests) == {"scene.tif"}
-
-    def test_one_that_is_not_there(self, server: tuple[str, type[Files]]) -> None:
-        with gdal_environment(remote=True):
-            message = refusal(f"{server[0]}/scene.tif")
-        assert "404" in message
-
-    def test_a_busy_server_is_asked_again(
-        self, path: Path, server: tuple[str, type[Files]]
-    ) -> None:
-        placed_tif(path, noise(4, 5))
-        server[1].content["busy.tif"] = path.read_bytes()
-        with gdal_environment(remote=True):
-            assert read_all(f"{server[0]}/busy.tif").pixels.shape == (3, 4, 5)
-
-    def test_a_file_system_of_gdals(self) -> None:
-        pixels = noise(4, 5)
-        with rasterio.MemoryFile() as memory:
-            profile = {"count": 3, "height": 4, "width": 5, "dtype": "uint8", **UTM}
-            with memory.open(driver="GTiff", **profile) as dataset:
-                dataset.write(pixels)
-            np.testing.assert_array_equal(read_all(memory.name).pixels, pixels)
-        refusal("/vsimem/nowhere.tif")
-
-    def test_settings(self) -> None:
-        with gdal_environment(64):
-            options = rasterio.env.getenv()
-            assert options["GDAL_CACHEMAX"] == 64 * 2**20  # bytes
-            assert options["GDAL_DISABLE_READDIR_ON_OPEN"] == "TRUE"
-        with gdal_environment(remote=True):
-            options = rasterio.env.getenv()
-            assert options["GDAL_DISABLE_READDIR_ON_OPEN"] == "EMPTY_DIR"
-            assert (options["GDAL_HTTP_MAX_RETRY"], options["GDAL_HTTP_RETRY_DELAY"]) == (3, 1)
