@@ -34,7 +34,7 @@ from glnet_geo.labelled_scene import OpenScene
 from glnet_geo.legend import IGNORED
 from glnet_geo.models.glnet import Form
 from glnet_geo.prediction import predict
-from glnet_geo.raster import gdal_environment
+from glnet_geo.raster import gdal_environment, quiet
 from glnet_geo.uncertainty import ONE
 
 KEPT = (1.0, 0.95, 0.9, 0.8, 0.5)
@@ -75,7 +75,7 @@ def count_scene(scene: LabelledScene, model: Path, found: dict[str, Counts]) -> 
                 box = RasterioWindow(0, top, window.width, height)
 
                 def read(path: Path, box: RasterioWindow = box) -> npt.NDArray[np.uint8]:
-                    with rasterio.open(path) as dataset:
+                    with quiet(), rasterio.open(path) as dataset:
                         return dataset.read(window=box)
 
                 truth = labels.read_positions(window)
@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="Folder with the scenes.")
     parser.add_argument("dataset", type=Path, help="Dataset file whose val scenes are mapped.")
     parser.add_argument("model", type=Path, help="Model file.")
-    parser.add_argument("--rounds", type=int, default=3, help="Runs of each kind that are timed.")
+    parser.add_argument("--rounds", type=int, default=3, help="Runs of each kind that are timed; 0 for none.")
     chosen = parser.parse_args()
     scenes = load_dataset(chosen.dataset, chosen.data).split("val")
     found: dict[str, Counts] = defaultdict(lambda: np.zeros((2, 255), np.int64))
@@ -152,7 +152,8 @@ def main() -> None:
     for what, counts in found.items():
         cells = " | ".join(f"{accuracy_of_kept(counts, share):.3f}" for share in KEPT)
         print(f"| {what} | {roc_area(counts):.3f} | {cells} |")
-    print_cost(scenes[0], chosen.model, chosen.rounds)
+    if chosen.rounds:
+        print_cost(scenes[0], chosen.model, chosen.rounds)
 
 
 if __name__ == "__main__":
