@@ -141,7 +141,9 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="Folder with the scenes.")
     parser.add_argument("dataset", type=Path, help="Dataset file whose val scenes are mapped.")
     parser.add_argument("model", type=Path, help="Model file.")
-    parser.add_argument("--rounds", type=int, default=3, help="Runs of each kind that are timed; 0 for none.")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="Runs of each kind that are timed; 0 for none."
+    )
     chosen = parser.parse_args()
     scenes = load_dataset(chosen.dataset, chosen.data).split("val")
     found: dict[str, Counts] = defaultdict(lambda: np.zeros((2, 255), np.int64))
