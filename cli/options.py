@@ -15,6 +15,7 @@ from glnet_geo.cli.values import (
     FrameSize,
     Interval,
     LengthValue,
+    Memory,
     Metres,
     Number,
 )
@@ -47,6 +48,15 @@ precision_option = click.option(
 )
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print the summary as one JSON object on stdout."
+)
+
+
+max_memory_option = click.option(
+    "--max-memory",
+    type=Memory(),
+    metavar="SIZE",
+    help="Main memory that the run may hold at most, such as 2GB. Some frames are tried first; "
+    "buffers are made smaller where need be, and a run that needs more is refused.",
 )
 
 

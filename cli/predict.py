@@ -13,6 +13,7 @@ from glnet_geo.cli.options import (
     listed,
     map_options_of,
     mapping_options,
+    max_memory_option,
     output_option,
     overwrite_option,
     resume_option,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @click.argument("scene")
 @output_option("Class raster (GeoTIFF)")
 @mapping_options
+@max_memory_option
 @overwrite_option
 @resume_option
 @json_option

@@ -6,20 +6,19 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from glnet_geo.allocation import reuse_memory
 from glnet_geo.blending import StripFiles
-from glnet_geo.checkpoint import read_card
+from glnet_geo.buffers import Buffers
 from glnet_geo.devices import precision_of, warn_of_slowness
 from glnet_geo.errors import GlnetGeoError, RasterError
 from glnet_geo.frame_source import FrameSource
-from glnet_geo.map_options import MapOptions, area_of, model_tags
+from glnet_geo.map_options import MapOptions, model_tags
 from glnet_geo.map_summary import MapSummary, peak_bytes
 from glnet_geo.mapping import map_scene
+from glnet_geo.memory_fit import fit_buffers
 from glnet_geo.modelzoo import DEFAULT_MODEL, find_model
 from glnet_geo.outputs import (
     check_identity,
@@ -29,11 +28,12 @@ from glnet_geo.outputs import (
     working_folder,
 )
 from glnet_geo.precision import Precision
-from glnet_geo.radiometry import find_stretch
-from glnet_geo.raster import SceneReader, gdal_environment
+from glnet_geo.preflight import preflight
+from glnet_geo.raster import SceneReader
 from glnet_geo.raster_output import MapContent, MapParts
 from glnet_geo.remote import is_fetched, is_remote, scene_path
-from glnet_geo.segmenter import GLNetSegmenter, load_segmenter
+from glnet_geo.scene_setup import set_up
+from glnet_geo.segmenter import GLNetSegmenter
 from glnet_geo.tiling import FrameExtent
 from glnet_geo.validity import THE_FILES, Validity
 
@@ -57,6 +57,7 @@ def predict(
     views: int | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    max_memory: int | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> MapSummary:
     """Maps the land cover of a scene.
@@ -84,6 +85,7 @@ def predict(
         views: In how many ways a frame is looked at (1, 2 or 4), see `GLNetSegmenter`.
         overwrite: Whether an existing output may be replaced.
         resume: Whether to continue an interrupted run.
+        max_memory: Bytes that the process may hold at most, see `memory_fit`; None for no limit.
         report: Told the frames done and all frames.
 
     Raises:
@@ -104,7 +106,15 @@ def predict(
         reference,
         views,
     )
-    return map_to_file(scene, output, options, overwrite=overwrite, resume=resume, report=report)
+    return map_to_file(
+        scene,
+        output,
+        options,
+        overwrite=overwrite,
+        resume=resume,
+        max_memory=max_memory,
+        report=report,
+    )
 
 
 def map_to_file(
@@ -114,6 +124,7 @@ def map_to_file(
     *,
     overwrite: bool = False,
     resume: bool = False,
+    max_memory: int | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> MapSummary:
     """As `predict`, with the options as a value."""
@@ -121,33 +132,20 @@ def map_to_file(
     scene, model_file, aoi = scene_path(str(scene)), find_model(options.model), options.aoi
     sources = [Path(one) for one in (scene, model_file, aoi) if one and not is_remote(one)]
     check_output(output, overwrite, tuple(sources), can_resume=True)
-    card = read_card(model_file)
-    options.check(card)
-    reuse_memory()
-    open_scene, remote = partial(options.opener(card), scene), is_fetched(scene)
-    with gdal_environment(remote=remote), open_scene() as reader:
-        segmenter = load_segmenter(
-            model_file,
-            options.device,
-            options.precision,
-            options.reference,
-            options.frame,
-            options.views_of(card),
-        )
-        footing = options.footing(reader.grid, scene, card)
+    buffers = Buffers() if max_memory is None else fit_buffers(scene, options, max_memory)
+    with set_up(scene, options, work_folder(output), buffers) as setup:
+        reader, card, segmenter = setup.reader, setup.card, setup.segmenter
         check_not_input(output, reader.files)
-        area, stretch = area_of(aoi, reader.grid), find_stretch(reader, options.scale)
-        for caution in options.cautions(reader, card, footing):
+        # A second look at what is fetched would cost its bytes once more.
+        for caution in preflight(setup, looks=not is_fetched(scene)):
             _log.warning("%s", caution)
         warn_of_slowness(options.precision, segmenter.device)
-        folder = work_folder(output)
-        source = FrameSource(open_scene, footing, stretch, area, folder, remote, segmenter.stage)
         tags = {
             **model_tags(card, model_file),
-            **options.tags(reader, card, footing, stretch, area),
+            **options.tags(reader, card, setup.footing, setup.stretch, setup.area),
             "PRECISION": precision_of(segmenter.dtype),
         }
-        content = _map(output, reader, source, segmenter, tags, resume, report)
+        content = _map(output, reader, setup.source, segmenter, tags, resume, report)
     present = np.flatnonzero(content.pixels).tolist()
     areas = content.areas_m2
     return MapSummary(
