@@ -32,7 +32,7 @@ Labels = npt.NDArray[np.uint8]
 
 _LEAST_FRAMES = 2  # with scores: the first one is slower
 _EMPTY_S = 1.0  # how long frames without data are tried
-_PUBLISHED_SIDE = 4096  # pixels; a larger map is finished in proportion
+_PUBLISHED_SIDE = 8192  # pixels; beyond, memory hardly grows and time does in proportion
 
 
 @dataclass(frozen=True, slots=True)
