@@ -37,8 +37,8 @@ class WantedFrames:
 def find_wanted(setup: SceneSetup, plan: FramePlan) -> WantedFrames:
     """Looks for frames with data.
 
-    Of a scene that can have no pixel without, and of one that is fetched, the area of interest
-    alone is asked.
+    The area of interest alone is asked where every pixel is valid, and where a look would cost too
+    much: of a scene that is fetched, and of one in strips.
     """
     rows, columns = len(plan.rows.starts), len(plan.columns.starts)
     windows = [setup.footing.under(frame.read) for frame in plan]

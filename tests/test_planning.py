@@ -7,9 +7,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
+import shapely
 
 from glnet_geo import memory_fit
 from glnet_geo.buffers import LADDER, Buffers
@@ -215,6 +217,20 @@ def test_scenes_without_nodata_are_wanted_all_over(tmp_path, model):
     assert wanted.fullest_row == len(plan.rows.starts) // 2
 
 
+def test_frames_outside_the_area_of_interest_are_not_read(tmp_path, model):
+    scene = placed_tif(tmp_path / "scene.tif", noise(500, 900), **TILED)
+    west = shapely.box(500_000, 4_999_000, 500_010, 5_000_000)  # 20 pixels wide
+    area = tmp_path / "area.gpkg"
+    geopandas.GeoDataFrame(geometry=[west], crs="EPSG:32633").to_file(area)
+    options = MapOptions(model=str(model), aoi=area)
+    with set_up(scene, options, tmp_path, Buffers()) as setup:
+        plan = setup.segmenter.frames(500, 900)
+        wanted = find_wanted(setup, plan)
+    assert len(plan.columns.starts) > 1
+    assert wanted.share == pytest.approx(1 / len(plan.columns.starts))
+    assert {window.left for window in wanted.read} == {0}
+
+
 @pytest.mark.parametrize("striped", [False, True])
 def test_trial_ends_when_it_is_enough(tmp_path, model, striped):
     layout = {} if striped else TILED
@@ -242,6 +258,23 @@ def test_errors_of_the_trial_are_those_of_the_run(tmp_path):
     scene = placed_tif(tmp_path / "scene.tif", noise(64, 64))
     with pytest.raises(ModelError, match="not a whole safetensors file"):
         rehearse(scene, MapOptions(model=str(broken)), Buffers(), 0)
+
+
+@pytest.mark.parametrize("code", [3, -9])
+def test_a_machine_without_memory_for_a_frame_is_told(monkeypatch, code):
+    ended = subprocess.CompletedProcess([], code, b"", b"")
+    monkeypatch.setattr("glnet_geo.rehearsal.subprocess.run", lambda *_, **__: ended)
+    with pytest.raises(GlnetGeoError, match="not enough free memory to try a single frame"):
+        rehearse(Path("a.tif"), MapOptions(), Buffers(), 0)
+
+
+def test_a_trial_ends_before_the_machine_has_no_memory():
+    # The process holds more than the nothing that is left.
+    code = (
+        "import time\nfrom glnet_geo import rehearsal\nrehearsal._available = lambda: 1\n"
+        "with rehearsal._watched():\n    time.sleep(20)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 3
 
 
 def test_plan_command(tmp_path, cli, model, monkeypatch):
