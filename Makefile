@@ -33,6 +33,7 @@ bench-all: bench
 	$(BIN)/python benchmarks/prediction.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/plans.py
 	$(BIN)/python benchmarks/vectorizing.py
 	$(BIN)/python benchmarks/listing.py
 	$(BIN)/python benchmarks/remote.py

@@ -23,6 +23,7 @@ _COMMANDS = {
     "train": "Labelled scenes -> model file.",
     "evaluate": "Prediction against reference -> scores.",
     "sample": "Points of a map to label, for area figures that hold.",
+    "plan": "What predict would do, need and warn of.",
     "models": "List, show or import models.",
     "demo": "The whole road on a scene that it makes.",
 }
@@ -30,6 +31,7 @@ _COMMANDS = {
 
 _SPARING = {
     "predict": "Choose smaller frames (--frame), or a lighter model.",
+    "plan": "Choose smaller frames (--frame), or a lighter model.",
     "vectorize": "Merge small regions (--min-area), or leave --dissolve, --fill-holes or "
     "--simplify out.",
     "batch": "Choose smaller frames (--frame), fewer --workers, or a lighter model.",

@@ -15,6 +15,7 @@ from glnet_geo.cli.values import (
     FrameSize,
     Interval,
     LengthValue,
+    Memory,
     Metres,
     Number,
 )
@@ -55,6 +56,15 @@ safe_option = click.option(
     help="Trust nothing of the files that are read, as a service for strangers must: GeoTIFF, "
     "PNG, JPEG and JPEG 2000, GeoPackage and GeoJSON only, of bounded size; no network, no files "
     "that others point to.",
+)
+
+
+max_memory_option = click.option(
+    "--max-memory",
+    type=Memory(),
+    metavar="SIZE",
+    help="Main memory that the run may hold at most, such as 2GB. Some frames are tried first; "
+    "buffers are made smaller where need be, and a run that needs more is refused.",
 )
 
 

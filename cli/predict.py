@@ -15,6 +15,7 @@ from glnet_geo.cli.options import (
     listed,
     map_options_of,
     mapping_options,
+    max_memory_option,
     output_option,
     overwrite_option,
     resume_option,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @output_option("Class raster (GeoTIFF)")
 @mapping_options
 @layer_options
+@max_memory_option
 @overwrite_option
 @resume_option
 @json_option

@@ -221,6 +221,34 @@ class Duration(click.ParamType[float]):
         return seconds
 
 
+_BYTES = {
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KIB": 1 << 10,
+    "MIB": 1 << 20,
+    "GIB": 1 << 30,
+    "TIB": 1 << 40,
+}
+
+
+class Memory(click.ParamType[int]):
+    """An amount of memory in bytes; never without its unit."""
+
+    name = "memory"
+
+    def convert(self, value: Any, param: _Parameter, ctx: _Context) -> int:
+        """Reads `2GB`, `500MB` or `1.5GiB`."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(_QUANTITY + "([KMGT]i?B)", str(value).strip(), re.IGNORECASE)
+        size = int(float(match[1]) * _BYTES[match[2].upper()]) if match else 0
+        if size <= 0:
+            self.fail(f"{value!r:.40} is not an amount such as 2GB, 500MB or 1.5GiB.", param, ctx)
+        return size
+
+
 class FrameSize(click.ParamType[int | FrameExtent]):
     """A number of pixels, or one of two words."""
 

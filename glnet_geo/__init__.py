@@ -8,6 +8,7 @@ The layers, from the bottom up; a module imports from its own floor downwards on
     raster, radiometry, features, checkpoint, ...    what is read and written
     class_raster, vector_output, ...                 class rasters in, vector files out
     blending, segmenter, mapping, prediction         a scene through a model
+    preflight, trial, rehearsal, planning            what that will take, measured on a part of it
     vectorizing                                      a class raster to polygons
     stratified_sampling, labelled_sample             a class raster to points, and areas from them
     evaluation                                       class rasters against references
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from glnet_geo.legend import LandCover, Legend
     from glnet_geo.map_options import MapOptions
     from glnet_geo.map_summary import MapSummary
+    from glnet_geo.planning import ScenePlan, plan_scene
     from glnet_geo.polygon_options import PolygonOptions
     from glnet_geo.prediction import predict
     from glnet_geo.sample_design import SampleDesign, Stratum
@@ -71,6 +73,7 @@ _HOMES = {
     "SampleDesign": "sample_design",
     "SampleSize": "sample_size",
     "SampleSummary": "stratified_sampling",
+    "ScenePlan": "planning",
     "Stratum": "sample_design",
     "Training": "fitting",
     "TrainingOptions": "training_options",
@@ -84,6 +87,7 @@ _HOMES = {
     "fit": "fitting",
     "import_checkpoints": "importing",
     "load_model": "checkpoint",
+    "plan_scene": "planning",
     "predict": "prediction",
     "read_card": "checkpoint",
     "run_demo": "demonstration",
@@ -109,6 +113,7 @@ __all__ = [
     "SampleDesign",
     "SampleSize",
     "SampleSummary",
+    "ScenePlan",
     "Stratum",
     "Training",
     "TrainingOptions",
@@ -122,6 +127,7 @@ __all__ = [
     "fit",
     "import_checkpoints",
     "load_model",
+    "plan_scene",
     "predict",
     "read_card",
     "run_demo",

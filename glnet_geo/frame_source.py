@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from glnet_geo.buffers import LADDER, Buffers
 from glnet_geo.filling import Mask, fill_invalid
 from glnet_geo.grid import Grid, Window
 from glnet_geo.radiometry import Stretch
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from glnet_geo.features import AreaOfInterest
 
 _BY_MASK = Validity(any_valid=True)
-_READ_PIXELS = 1 << 20  # that are read at a time
 _MARGIN = 2  # pixels of the scene that resampling may look at beyond a window
 
 
@@ -110,6 +110,7 @@ class FrameSource:
             may be read in windows, decoding the same strips again and again.
         remote: Whether the scene is fetched.
         stage: What else is done with a frame before its turn.
+        buffers: What may be held in memory.
     """
 
     open_scene: Callable[[], Scene]
@@ -119,6 +120,13 @@ class FrameSource:
     folder: Path | None = None
     remote: bool = False
     stage: Callable[[Chip], Chip] = _as_it_is
+    buffers: Buffers = LADDER[0]
+
+    def spools(self, scene: Scene, plan: FramePlan) -> bool:
+        """Whether a scene is put down in tiles, a row of frames at a time, if there is a folder."""
+        is_whole = len(plan.columns.starts) == 1 and plan.columns.size == self.footing.columns.scene
+        # Names would become quantities there.
+        return scene.is_striped and not scene.is_nominal and not is_whole
 
     def read(
         self, plan: FramePlan, first_row: int = 0, part: Window | None = None
@@ -155,14 +163,10 @@ class _Worker:
     def __init__(self, source: FrameSource, plan: FramePlan, part: Window) -> None:
         self._source = source
         self._part = part
-        with gdal_environment(remote=self._source.remote):
+        with gdal_environment(source.buffers.cache_mb, source.remote):
             self._scene = source.open_scene()
-        width = source.footing.columns.scene
-        is_whole = len(plan.columns.starts) == 1 and plan.columns.size == width
         self._spool: _Spool | None = None
-        # Names would become quantities there.
-        is_costly = self._scene.is_striped and not self._scene.is_nominal and not is_whole
-        if source.folder is not None and is_costly:
+        if source.folder is not None and source.spools(self._scene, plan):
             self._spool = _Spool(self._scene, source.folder / "spool")
 
     def close(self) -> None:
@@ -190,12 +194,13 @@ class _Worker:
         size = (window.height, window.width)
         pixels = np.empty((scene.n_bands, *size), np.uint8)
         valid = np.empty(size, np.bool_)
-        with gdal_environment(remote=self._source.remote):
+        buffers = self._source.buffers
+        with gdal_environment(buffers.cache_mb, self._source.remote):
             if self._spool is not None:
                 scene = self._spool.holding(self._under(window))
             view = scene.view(footing.rows.view, footing.columns.view)
             # In parts: floats of a whole frame would take more memory than the network.
-            for part in window.rows(max(_READ_PIXELS // window.width, 1)):
+            for part in window.rows(max(buffers.read_pixels // window.width, 1)):
                 chip, rows = view.read(part), part.relative_to(window).slices[0]
                 pixels[:, rows] = self._source.stretch.apply(chip.pixels)
                 valid[rows] = chip.valid

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -50,6 +50,7 @@ class MapOptions:
         reference: Whether to follow the reference's arithmetic, see `GLNetSegmenter`.
         views: In how many ways a frame is looked at, see `GLNetSegmenter`.
         safe: Whether nothing of scenes and the vector file is trusted, see `safety`.
+        layers: What is told of every pixel besides its class.
     """
 
     model: str = DEFAULT_MODEL
@@ -64,6 +65,7 @@ class MapOptions:
     reference: bool = False
     views: int | None = None
     safe: bool = False
+    layers: tuple[Layer, ...] = ()
 
     def opener(self, card: ModelCard) -> partial[SceneReader]:
         """What opens a scene for a model, given its path."""
@@ -193,19 +195,13 @@ def model_tags(card: ModelCard, model_file: Path) -> dict[str, str]:
     }
 
 
-def gauge_of(card: ModelCard, layers: Sequence[Layer], reference: bool) -> Gauge:
-    """What works out layers for a model.
-
-    Args:
-        card: The model's card.
-        layers: Which ones.
-        reference: Whether the reference's arithmetic is followed: it predicts all classes, and its
-            scores are sums, to which the card's temperature does not apply.
-    """
-    legend = card.legend
-    positions = range(len(legend)) if reference else legend.counted
+def gauge_of(card: ModelCard, options: MapOptions) -> Gauge:
+    """What works out layers for a model."""
+    legend, is_reference = card.legend, options.reference
+    # The reference predicts all classes, and its scores are sums: no temperature applies to them.
+    positions = range(len(legend)) if is_reference else legend.counted
     names = {position: legend.classes[position].name for position in positions}
-    return Gauge(names, layers, None if reference else card.temperature)
+    return Gauge(names, options.layers, None if is_reference else card.temperature)
 
 
 def scene_label(path: ScenePath) -> str:

@@ -6,23 +6,22 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
-from glnet_geo.allocation import reuse_memory
 from glnet_geo.blending import StripFiles
-from glnet_geo.checkpoint import read_card
+from glnet_geo.buffers import Buffers
 from glnet_geo.devices import precision_of, warn_of_slowness
 from glnet_geo.errors import GlnetGeoError, RasterError
 from glnet_geo.frame_source import FrameSource
 from glnet_geo.layer_output import layer_rasters
-from glnet_geo.map_options import MapOptions, area_of, gauge_of, model_tags
+from glnet_geo.map_options import MapOptions, gauge_of, model_tags
 from glnet_geo.map_summary import LayerSummary, MapSummary, peak_bytes
 from glnet_geo.mapping import map_scene
+from glnet_geo.memory_fit import fit_buffers
 from glnet_geo.modelzoo import DEFAULT_MODEL, find_model
 from glnet_geo.outputs import (
     check_distinct,
@@ -33,11 +32,12 @@ from glnet_geo.outputs import (
     working_folder,
 )
 from glnet_geo.precision import Precision
-from glnet_geo.radiometry import find_stretch
-from glnet_geo.raster import SceneReader, gdal_environment
+from glnet_geo.preflight import preflight
+from glnet_geo.raster import SceneReader
 from glnet_geo.raster_output import MapContent, MapParts
 from glnet_geo.remote import is_fetched, is_remote, scene_path
-from glnet_geo.segmenter import GLNetSegmenter, load_segmenter
+from glnet_geo.scene_setup import set_up
+from glnet_geo.segmenter import GLNetSegmenter
 from glnet_geo.tiling import FrameExtent
 from glnet_geo.uncertainty import Gauge, Layer
 from glnet_geo.validity import THE_FILES, Validity
@@ -66,6 +66,7 @@ def predict(
     disagreement: Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    max_memory: int | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> MapSummary:
     """Maps the land cover of a scene.
@@ -101,6 +102,7 @@ def predict(
             goes.
         overwrite: Whether existing outputs may be replaced.
         resume: Whether to continue an interrupted run.
+        max_memory: Bytes that the process may hold at most, see `memory_fit`; None for no limit.
         report: Told the frames done and all frames.
 
     Raises:
@@ -130,6 +132,7 @@ def predict(
         layers={layer: path for layer, path in named if path is not None},
         overwrite=overwrite,
         resume=resume,
+        max_memory=max_memory,
         report=report,
     )
 
@@ -142,45 +145,34 @@ def map_to_file(
     layers: Mapping[Layer, Path] = MappingProxyType({}),
     overwrite: bool = False,
     resume: bool = False,
+    max_memory: int | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> MapSummary:
     """As `predict`, with the options as a value, and where layers go."""
     started = time.monotonic()
     scene, model_file, aoi = scene_path(str(scene)), find_model(options.model), options.aoi
     sources = [Path(one) for one in (scene, model_file, aoi) if one and not is_remote(one)]
-    for path in (output, *layers.values()):
+    paths = (output, *layers.values())
+    for path in paths:
         check_output(path, overwrite, tuple(sources), can_resume=True)
-    check_distinct((output, *layers.values()))
-    card = read_card(model_file)
-    options.check(card)
-    reuse_memory()
-    open_scene, remote = partial(options.opener(card), scene), is_fetched(scene)
-    with gdal_environment(remote=remote), open_scene() as reader:
-        segmenter = load_segmenter(
-            model_file,
-            options.device,
-            options.precision,
-            options.reference,
-            options.frame,
-            options.views_of(card),
-            compares_branches=Layer.DISAGREEMENT in layers,
-        )
-        footing = options.footing(reader.grid, scene, card)
-        for path in (output, *layers.values()):
+    check_distinct(paths)
+    options = replace(options, layers=tuple(layers))
+    buffers = Buffers() if max_memory is None else fit_buffers(scene, options, max_memory)
+    with set_up(scene, options, work_folder(output), buffers) as setup:
+        reader, card, segmenter = setup.reader, setup.card, setup.segmenter
+        for path in paths:
             check_not_input(path, reader.files)
-        area, stretch = area_of(aoi, reader.grid, options.safe), find_stretch(reader, options.scale)
-        for caution in options.cautions(reader, card, footing):
+        # A second look at what is fetched would cost its bytes once more.
+        for caution in preflight(setup, looks=not is_fetched(scene)):
             _log.warning("%s", caution)
         warn_of_slowness(options.precision, segmenter.device)
-        folder = work_folder(output)
-        source = FrameSource(open_scene, footing, stretch, area, folder, remote, segmenter.stage)
         tags = {
             **model_tags(card, model_file),
-            **options.tags(reader, card, footing, stretch, area),
+            **options.tags(reader, card, setup.footing, setup.stretch, setup.area),
             "PRECISION": precision_of(segmenter.dtype),
         }
-        gauge = gauge_of(card, tuple(layers), options.reference)
-        job = _Job(output, layers, gauge, reader, source, segmenter, tags)
+        gauge = gauge_of(card, options)
+        job = _Job(output, layers, gauge, reader, setup.source, segmenter, tags)
         content = job.run(resume, report)
     present = np.flatnonzero(content.pixels).tolist()
     areas = content.areas_m2

@@ -89,6 +89,7 @@ class SceneReader(AbstractContextManager["SceneReader"]):
         path: As given.
         grid: The scene's grid.
         bands: The band numbers that are read.
+        band_marks: What the file says they show (red, gray, undefined, ...).
         bands_are_guessed: Whether there are more bands than needed and nothing says which are
             meant, so that the first ones are read.
         dtype: Type of the pixels.
@@ -116,12 +117,14 @@ class SceneReader(AbstractContextManager["SceneReader"]):
         self.path = path
         self._validity = validity
         self._is_ours = dataset is None
+        self.is_safe = safe
         self._dataset = open_raster(path, safe) if dataset is None else dataset
         try:
             self.grid = grid_of(path, self._dataset)
             infos = _band_infos(self._dataset)
             choice = BandTable(str(path), infos, bands_advice).choose(bands or (), n_bands, names)
             self.bands = choice.numbers
+            self.band_marks = tuple(infos[k - 1].mark for k in self.bands)
             self.bands_are_guessed = choice.is_guess
             self.is_striped = has_strips(self._dataset)
             self._prepare_colors(infos, choice)
@@ -210,6 +213,14 @@ class SceneReader(AbstractContextManager["SceneReader"]):
             parts.append(pixels[:, 0, columns][:, chosen])
         return np.concatenate(parts, axis=1)
 
+    def overview_for(self, height: int, width: int) -> int:
+        """How many times coarser the pixels are that a view is made of; 1 for the scene's own."""
+        # Overviews were made by the file's own masks.
+        shrinkage = min(self.grid.height / height, self.grid.width / width)
+        available = [set(self._dataset.overviews(band)) for band in self.bands]
+        factors = set.intersection(*available) if self._validity.is_the_files else set()
+        return max((factor for factor in factors if factor <= shrinkage), default=1)
+
     def _prepare_colors(self, infos: Sequence[BandInfo], choice: BandChoice) -> None:
         self._colors: npt.NDArray[np.uint8] | None = None
         self.is_nominal = any(infos[k - 1].mark == "palette" for k in self.bands)
@@ -242,11 +253,7 @@ class SceneReader(AbstractContextManager["SceneReader"]):
 
     def _level_for(self, height: int, width: int) -> Window:
         """The coarsest overview that is at least as fine as a view; the scene if there is none."""
-        # Overviews were made by the file's own masks.
-        shrinkage = min(self.grid.height / height, self.grid.width / width)
-        available = [set(self._dataset.overviews(band)) for band in self.bands]
-        factors = set.intersection(*available) if self._validity.is_the_files else set()
-        factor = max((factor for factor in factors if factor <= shrinkage), default=1)
+        factor = self.overview_for(height, width)
         return Window(0, 0, -(-self.grid.height // factor), -(-self.grid.width // factor))
 
     def _read_level(self, level: Window, window: Window) -> tuple[Pixels, Mask]:
@@ -289,7 +296,7 @@ class SceneReader(AbstractContextManager["SceneReader"]):
     def _reopen(self) -> None:
         # GDAL would take blocks that it could not read for black ones.
         self._dataset.close()
-        self._dataset = open_raster(self.path)
+        self._dataset = open_raster(self.path, self.is_safe)
 
     def _read_bands(self, box: RasterioWindow, shape: tuple[int, int, int]) -> Pixels:
         if len(set(self._dataset.dtypes)) == 1:
@@ -368,12 +375,13 @@ def quiet() -> Iterator[None]:
         _QUIET.leave()
 
 
-def open_raster(path: ScenePath, safe: bool = False) -> Any:
+def open_raster(path: ScenePath, safe: bool = False, level: int | None = None) -> Any:
     """Opens a raster with rasterio.
 
     Args:
         path: The raster.
         safe: Whether nothing of it is trusted, see `safety`.
+        level: One of its overviews instead, from 0; None for itself.
 
     Raises:
         RasterError: It is missing, a folder, nothing that GDAL reads bands from, or not `safe`.
@@ -385,9 +393,9 @@ def open_raster(path: ScenePath, safe: bool = False) -> Any:
     try:
         with quiet():
             if safe:
-                dataset = open_safely(path)
+                dataset = open_safely(path, level)
             else:
-                dataset = persistently(path, partial(_open, path), RasterioError)
+                dataset = persistently(path, partial(_open, path, level), RasterioError)
     except RasterioError as error:
         raise RasterError(
             f"{path} is not a raster that GDAL can read: {reason_of(error)}."
@@ -400,9 +408,9 @@ def open_raster(path: ScenePath, safe: bool = False) -> Any:
     return dataset
 
 
-def _open(path: ScenePath) -> Any:
+def _open(path: ScenePath, level: int | None) -> Any:
     try:
-        return rasterio.open(path)
+        return rasterio.open(path, **({} if level is None else {"overview_level": level}))
     except RasterioError:
         if is_fetched(path):
             _forget(path)

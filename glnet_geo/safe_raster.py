@@ -30,8 +30,12 @@ _ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO"}
 _LINKS = {"overviews", "proxyoverviewrequest", "geolocation"}
 
 
-def open_safely(path: ScenePath) -> Any:
+def open_safely(path: ScenePath, level: int | None = None) -> Any:
     """Opens a raster of which nothing is trusted, before any of its pixels is decoded.
+
+    Args:
+        path: The raster.
+        level: One of its overviews instead, from 0; None for itself.
 
     Raises:
         RasterError: It is not what `safety` allows.
@@ -44,7 +48,8 @@ def open_safely(path: ScenePath) -> Any:
     driver = driver_of(path, real)
     check_mask_beside(path, real)
     with rasterio.Env(**_ALONE):
-        dataset = rasterio.open(real, driver=driver)
+        chosen = {} if level is None else {"overview_level": level}
+        dataset = rasterio.open(real, driver=driver, **chosen)
         try:
             _check_sizes(path, dataset)
             _check_links(path, dataset)

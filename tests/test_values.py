@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from glnet_geo.cli.values import AreaValue, LengthValue
+from glnet_geo.cli.values import AreaValue, LengthValue, Memory
 from glnet_geo.units import Area, Length
 
 
@@ -66,3 +66,23 @@ def test_what_is_no_area(text: str) -> None:
 def test_what_is_no_length(text: str) -> None:
     with pytest.raises(click.BadParameter, match=r"is not a length such as 500m or 64px"):
         LengthValue().convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2GB", 2_000_000_000),
+        ("500 MB", 500_000_000),
+        ("1.5GiB", 3 << 29),
+        ("512mib", 512 << 20),
+        (1 << 30, 1 << 30),
+    ],
+)
+def test_memory(text: str | int, expected: int) -> None:
+    assert Memory().convert(text, None, None) == expected
+
+
+@pytest.mark.parametrize("text", ["2", "GB", "-1GB", "0MB", "2 giga", "2Gb ram", ""])
+def test_memory_needs_a_number_and_a_unit(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="is not an amount such as 2GB"):
+        Memory().convert(text, None, None)
