@@ -255,7 +255,8 @@ def _check_branches(net: GLNet, card: ModelCard, reference: bool) -> None:
     if net.local is None:
         raise GlnetGeoError(
             f"The model {card.name!r} has one branch only, which nothing can disagree with. Leave "
-            "--disagreement out, or choose a model with both: glnet-geo models list"
+            "--disagreement out (--confidence tells how sure it is), or train a model with both: "
+            "glnet-geo train --form both_ways"
         )
     if reference:
         raise GlnetGeoError(
