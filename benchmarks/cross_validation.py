@@ -26,7 +26,7 @@ from glnet_geo.checkpoint import load_model, save_model
 from glnet_geo.datasets import load_dataset
 from glnet_geo.labelled_scene import ScenePool
 from glnet_geo.metrics import ConfusionMatrix
-from glnet_geo.raster import gdal_environment
+from glnet_geo.opening import gdal_environment
 from glnet_geo.segmenter import GLNetSegmenter
 from glnet_geo.validation import Validation, score_scene
 

@@ -100,9 +100,10 @@ def map_without_networks(scene: Path, output: Path) -> None:
     from glnet_geo.frame_source import Footing, FrameSource
     from glnet_geo.legend import DUBAI
     from glnet_geo.mapping import map_scene
+    from glnet_geo.opening import gdal_environment
     from glnet_geo.outputs import working_folder
     from glnet_geo.radiometry import Stretch
-    from glnet_geo.raster import SceneReader, gdal_environment
+    from glnet_geo.raster import SceneReader
     from glnet_geo.raster_output import MapParts
     from glnet_geo.tiling import plan_frames
 

@@ -27,8 +27,9 @@ from glnet_geo.checkpoint import read_card
 from glnet_geo.frame_source import Footing, FrameSource
 from glnet_geo.map_options import area_of
 from glnet_geo.modelzoo import DEFAULT_MODEL, find_model
+from glnet_geo.opening import gdal_environment
 from glnet_geo.radiometry import find_stretch
-from glnet_geo.raster import SceneReader, gdal_environment
+from glnet_geo.raster import SceneReader
 from glnet_geo.tiling import FrameExtent
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

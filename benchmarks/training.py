@@ -68,7 +68,7 @@ def train_stage(folder: Path, architecture: str, index: int) -> None:
     from glnet_geo.model_options import resolve_options
     from glnet_geo.models.stages import STAGES, warm_start
     from glnet_geo.new_models import new_model
-    from glnet_geo.raster import gdal_environment
+    from glnet_geo.opening import gdal_environment
     from glnet_geo.sampling import FrameSampler
     from glnet_geo.stage_trainer import FrameGeometry, StageTrainer
     from glnet_geo.tiling import PatchLayout

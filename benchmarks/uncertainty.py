@@ -33,8 +33,8 @@ from glnet_geo.grid import Window
 from glnet_geo.labelled_scene import OpenScene
 from glnet_geo.legend import IGNORED
 from glnet_geo.models.glnet import Form
+from glnet_geo.opening import gdal_environment, quiet
 from glnet_geo.prediction import predict
-from glnet_geo.raster import gdal_environment, quiet
 from glnet_geo.uncertainty import ONE
 
 KEPT = (1.0, 0.95, 0.9, 0.8, 0.5)

@@ -13,7 +13,7 @@ from rasterio.vrt import WarpedVRT
 
 from glnet_geo.errors import RasterError
 from glnet_geo.grid import Grid
-from glnet_geo.raster import reason_of
+from glnet_geo.opening import reason_of
 from glnet_geo.remote import ScenePath
 
 _TOLERANCE = 0.1  # pixels: what software that writes rounded coordinates may make of a grid

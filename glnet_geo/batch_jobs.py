@@ -28,9 +28,10 @@ from glnet_geo.grid import Grid, Window
 from glnet_geo.legend import NODATA
 from glnet_geo.map_options import MapOptions
 from glnet_geo.mapping import Labels
+from glnet_geo.opening import gdal_environment
 from glnet_geo.polygon_options import PolygonOptions
 from glnet_geo.radiometry import Stretch, find_stretch
-from glnet_geo.raster import SceneReader, gdal_environment
+from glnet_geo.raster import SceneReader
 from glnet_geo.raster_output import MapContent, write_map
 from glnet_geo.remote import is_fetched
 from glnet_geo.scene import Scene

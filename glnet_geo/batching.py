@@ -27,7 +27,7 @@ from glnet_geo.engines import Engine, InProcessEngine
 from glnet_geo.errors import BatchError, GlnetGeoError, OutputError
 from glnet_geo.manifest import Manifest
 from glnet_geo.map_options import MapOptions
-from glnet_geo.raster import quiet
+from glnet_geo.opening import quiet
 from glnet_geo.run_lock import run_lock
 from glnet_geo.tile_groups import Mosaic
 

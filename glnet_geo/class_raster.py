@@ -27,7 +27,8 @@ from glnet_geo.class_table import ClassTable, Color
 from glnet_geo.errors import RasterError
 from glnet_geo.georeference import grid_of
 from glnet_geo.grid import Grid, Window
-from glnet_geo.raster import box_of, local_files, open_raster, reason_of
+from glnet_geo.opening import local_files, open_raster, reason_of
+from glnet_geo.raster import box_of
 from glnet_geo.remote import Result, ScenePath, is_remote, persistently
 
 Labels = npt.NDArray[np.integer[Any]]

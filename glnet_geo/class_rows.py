@@ -14,7 +14,8 @@ from glnet_geo.class_raster import ClassRaster, Labels
 from glnet_geo.errors import RasterError
 from glnet_geo.features import AreaOfInterest
 from glnet_geo.grid import Window
-from glnet_geo.raster import SceneReader, gdal_environment
+from glnet_geo.opening import gdal_environment
+from glnet_geo.raster import SceneReader
 from glnet_geo.remote import is_fetched
 from glnet_geo.runs import NOTHING, Runs
 

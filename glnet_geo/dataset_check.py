@@ -14,9 +14,9 @@ from glnet_geo.datasets import Dataset, LabelledScene
 from glnet_geo.errors import GlnetGeoError
 from glnet_geo.legend import Legend
 from glnet_geo.model_options import resolve_options
+from glnet_geo.opening import gdal_environment
 from glnet_geo.outputs import check_output, write_whole
 from glnet_geo.quicklook import Panel, contact_sheet, png_bytes
-from glnet_geo.raster import gdal_environment
 from glnet_geo.scene_check import CheckedScene, check_scene
 from glnet_geo.split_leaks import images_twice, leaks
 from glnet_geo.splits import SPLITS

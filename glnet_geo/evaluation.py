@@ -37,7 +37,7 @@ from glnet_geo.grid import Window
 from glnet_geo.kernels import kernel
 from glnet_geo.label_sources import LabelSource
 from glnet_geo.legend import Legend
-from glnet_geo.raster import gdal_environment
+from glnet_geo.opening import gdal_environment
 from glnet_geo.reference_labels import is_ambiguous, is_name
 from glnet_geo.remote import ScenePath, is_fetched, scene_path
 from glnet_geo.units import Length

@@ -20,10 +20,10 @@ from rasterio.features import geometry_mask, rasterize
 
 from glnet_geo.errors import FeaturesError
 from glnet_geo.grid import Grid, Window
+from glnet_geo.opening import reason_of
 from glnet_geo.outlines import Geometries, polygons_in
 from glnet_geo.outlines import Outlines as Outlines  # who places outlines looks for them here
 from glnet_geo.outlines import read_outlines as read_outlines
-from glnet_geo.raster import reason_of
 
 Mask = npt.NDArray[np.bool_]
 """H x W, True where a pixel's centre lies inside."""

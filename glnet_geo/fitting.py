@@ -30,8 +30,8 @@ from glnet_geo.models.glnet import Form
 from glnet_geo.models.stages import stages_of
 from glnet_geo.modelzoo import find_model
 from glnet_geo.new_models import NewModel, derived_model, new_model
+from glnet_geo.opening import gdal_environment
 from glnet_geo.outputs import check_output, working_folder
-from glnet_geo.raster import gdal_environment
 from glnet_geo.sampling import FrameSampler
 from glnet_geo.schedule import Balance, Schedule, Three
 from glnet_geo.segmenter import GLNetSegmenter

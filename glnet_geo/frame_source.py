@@ -14,8 +14,9 @@ import numpy as np
 from glnet_geo.buffers import LADDER, Buffers
 from glnet_geo.filling import Mask, fill_invalid
 from glnet_geo.grid import Grid, Window
+from glnet_geo.opening import gdal_environment
 from glnet_geo.radiometry import Stretch
-from glnet_geo.raster import Chip, SceneReader, gdal_environment
+from glnet_geo.raster import Chip, SceneReader
 from glnet_geo.scene import Scene
 from glnet_geo.spooling import spool_window
 from glnet_geo.tiling import Frame, FramePlan, ViewAxis

@@ -15,7 +15,8 @@ from glnet_geo.features import AreaOfInterest, extent_on
 from glnet_geo.georeference import grid_of
 from glnet_geo.grid import Grid, Window
 from glnet_geo.label_values import LabelValues, LabelWindow
-from glnet_geo.raster import SceneReader, open_raster
+from glnet_geo.opening import open_raster
+from glnet_geo.raster import SceneReader
 
 _ADVICE = "Labels have one band of ids, or three of colours with palette = true."
 

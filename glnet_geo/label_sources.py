@@ -16,7 +16,8 @@ from glnet_geo.class_table import MapClass
 from glnet_geo.color_values import ColorValues, color_text
 from glnet_geo.grid import Grid, Window
 from glnet_geo.legend import Legend
-from glnet_geo.raster import SceneReader, local_files, open_raster
+from glnet_geo.opening import local_files, open_raster
+from glnet_geo.raster import SceneReader
 from glnet_geo.remote import ScenePath
 
 _PRIMARY = {"red", "green", "blue"}

@@ -14,7 +14,7 @@ from glnet_geo.class_rows import read_rows
 from glnet_geo.errors import FeaturesError
 from glnet_geo.georeference import ground_of
 from glnet_geo.grid import Window
-from glnet_geo.raster import gdal_environment
+from glnet_geo.opening import gdal_environment
 from glnet_geo.remote import is_fetched, scene_path
 from glnet_geo.sample_design import SampleDesign, Stratum
 from glnet_geo.sample_drawing import measure_classes

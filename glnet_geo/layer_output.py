@@ -15,8 +15,8 @@ from glnet_geo.blending import FrameScores
 from glnet_geo.errors import OutputError
 from glnet_geo.grid import Grid, Window
 from glnet_geo.mosaic import layer_mosaic_xml
+from glnet_geo.opening import quiet
 from glnet_geo.outputs import publish, work_folder, working_folder
-from glnet_geo.raster import quiet
 from glnet_geo.raster_output import COG
 from glnet_geo.raster_parts import (
     NoRows,

@@ -25,7 +25,7 @@ from pyproj.exceptions import ProjError
 from shapely import GeometryType
 
 from glnet_geo.errors import FeaturesError
-from glnet_geo.raster import reason_of
+from glnet_geo.opening import reason_of
 from glnet_geo.safe_vectors import check_vector_file
 
 Geometries = npt.NDArray[Any]

@@ -20,8 +20,8 @@ from glnet_geo.grid import Grid, Window
 from glnet_geo.ground import Floats, Ground
 from glnet_geo.legend import NODATA, Legend
 from glnet_geo.mosaic import mosaic_xml
+from glnet_geo.opening import quiet
 from glnet_geo.outputs import publish, working_folder
-from glnet_geo.raster import quiet
 from glnet_geo.raster_parts import (
     BLOCK,
     TILES,

@@ -17,8 +17,9 @@ from rasterio.errors import RasterioError, RasterioIOError
 from glnet_geo.errors import OutputError
 from glnet_geo.grid import Grid, Window
 from glnet_geo.legend import NODATA
+from glnet_geo.opening import quiet, reason_of
 from glnet_geo.outputs import publish
-from glnet_geo.raster import box_of, quiet, reason_of
+from glnet_geo.raster import box_of
 
 BLOCK = 512  # pixels on a side of a tile
 TILES = {

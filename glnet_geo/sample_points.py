@@ -19,7 +19,7 @@ from pyproj.exceptions import ProjError
 
 from glnet_geo.errors import FeaturesError
 from glnet_geo.grid import Grid
-from glnet_geo.raster import reason_of
+from glnet_geo.opening import reason_of
 from glnet_geo.safe_vectors import check_vector_file
 from glnet_geo.sample_design import SampleDesign
 from glnet_geo.sample_layer import ID, REFERENCE, STRATUM

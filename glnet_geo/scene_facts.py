@@ -12,7 +12,7 @@ import numpy as np
 from glnet_geo.batch_record import SceneFacts
 from glnet_geo.errors import RasterError
 from glnet_geo.georeference import grid_of
-from glnet_geo.raster import gdal_environment, has_strips, open_raster
+from glnet_geo.opening import gdal_environment, has_strips, open_raster
 from glnet_geo.remote import ScenePath, is_fetched, is_remote
 
 _THREADS = 8  # opening is waiting for the disk, or for a server

@@ -14,8 +14,9 @@ from glnet_geo.checkpoint import ModelCard, read_card
 from glnet_geo.frame_source import Footing, FrameSource
 from glnet_geo.map_options import MapOptions, area_of
 from glnet_geo.modelzoo import find_model
+from glnet_geo.opening import gdal_environment
 from glnet_geo.radiometry import Stretch, find_stretch
-from glnet_geo.raster import SceneReader, gdal_environment
+from glnet_geo.raster import SceneReader
 from glnet_geo.remote import ScenePath, is_fetched
 from glnet_geo.segmenter import GLNetSegmenter, load_segmenter
 from glnet_geo.uncertainty import Layer

@@ -14,7 +14,8 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from glnet_geo.grid import Window
-from glnet_geo.raster import box_of, quiet
+from glnet_geo.opening import quiet
+from glnet_geo.raster import box_of
 from glnet_geo.raster_output import placed
 from glnet_geo.raster_parts import writing
 from glnet_geo.scene import Scene

@@ -11,7 +11,8 @@ import numpy as np
 from rasterio.enums import Interleaving
 
 from glnet_geo.grid import Window
-from glnet_geo.raster import SceneReader, open_raster
+from glnet_geo.opening import open_raster
+from glnet_geo.raster import SceneReader
 
 
 class Measure(StrEnum):

@@ -21,8 +21,8 @@ from glnet_geo.georeference import ground_of
 from glnet_geo.grid import Grid
 from glnet_geo.ground import Ground
 from glnet_geo.map_summary import peak_bytes
+from glnet_geo.opening import gdal_environment
 from glnet_geo.outputs import check_not_input, check_output, working_folder
-from glnet_geo.raster import gdal_environment
 from glnet_geo.remote import ScenePath, is_fetched, is_remote, scene_path
 from glnet_geo.runs import Runs
 from glnet_geo.sample_design import SampleDesign, Stratum

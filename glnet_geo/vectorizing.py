@@ -24,9 +24,10 @@ from glnet_geo.georeference import ground_of
 from glnet_geo.ground import Ground
 from glnet_geo.lattice import LatticePolygons
 from glnet_geo.map_summary import peak_bytes
+from glnet_geo.opening import gdal_environment
 from glnet_geo.outputs import check_not_input, check_output, working_folder
 from glnet_geo.polygon_fields import PolygonFields
-from glnet_geo.raster import SceneReader, gdal_environment
+from glnet_geo.raster import SceneReader
 from glnet_geo.remote import is_fetched, is_remote, scene_path
 from glnet_geo.runs import NOTHING, Runs
 from glnet_geo.sieve import Sieve

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from glnet_geo.grid import Window
-from glnet_geo.raster import gdal_environment
+from glnet_geo.opening import gdal_environment
 from glnet_geo.scene_setup import SceneSetup
 from glnet_geo.tiling import FramePlan
 

@@ -92,6 +92,7 @@ FLOORS = (
         "safe_raster",
         "radiometry",
         "features",
+        "opening",
         "outlines",
         "label_columns",
         "label_values",
@@ -193,6 +194,7 @@ FENCES = {
     "rich": {"cli"},
     "rasterio": {
         "raster",
+        "opening",
         "raster_output",
         "raster_parts",
         "layer_output",

@@ -16,7 +16,7 @@ from pyproj import Transformer
 from glnet_geo.dataset_check import check_dataset
 from glnet_geo.datasets import LabelledScene, load_dataset
 from glnet_geo.georeference import grid_of
-from glnet_geo.raster import open_raster
+from glnet_geo.opening import open_raster
 from glnet_geo.scene_check import CheckedScene
 from glnet_geo.split_leaks import _boxes_meet, _near, leaks
 from tests.rasters import noise, placed_tif

@@ -24,7 +24,7 @@ from glnet_geo.grid import Grid, Window
 from glnet_geo.label_values import LabelValues
 from glnet_geo.labels import open_labels, positions_of
 from glnet_geo.legend import DEEPGLOBE, DUBAI, IGNORED, INRIA, LandCover, Legend
-from glnet_geo.raster import quiet
+from glnet_geo.opening import quiet
 from tests.rasters import placed_tif, write_tif
 
 UTM33, WGS84 = "EPSG:32633", "EPSG:4326"

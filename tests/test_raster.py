@@ -24,7 +24,8 @@ from rasterio.rpc import RPC
 from glnet_geo.errors import OutputError, RasterError
 from glnet_geo.grid import Grid, Window
 from glnet_geo.legend import DEEPGLOBE, NODATA, LandCover, Legend
-from glnet_geo.raster import Chip, SceneReader, gdal_environment, read_classes
+from glnet_geo.opening import gdal_environment
+from glnet_geo.raster import Chip, SceneReader, read_classes
 from glnet_geo.raster_output import class_map, write_scene
 from glnet_geo.sidecar import sidecar_path
 from tests.rasters import UTM, coordinate_coded, write_tif

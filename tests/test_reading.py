@@ -21,7 +21,8 @@ from rasterio.shutil import copy as copy_raster
 from glnet_geo import scene_view
 from glnet_geo.errors import RasterError
 from glnet_geo.grid import Window
-from glnet_geo.raster import Chip, SceneReader, gdal_environment, read_classes
+from glnet_geo.opening import gdal_environment
+from glnet_geo.raster import Chip, SceneReader, read_classes
 from glnet_geo.scene_view import mean_taps, nearest_taps
 from glnet_geo.validity import Validity
 from tests.rasters import UTM, coordinate_coded, noise, placed_tif, write_tif

@@ -20,7 +20,8 @@ from glnet_geo.checkpoint import read_card
 from glnet_geo.class_raster import ClassRaster
 from glnet_geo.errors import RasterError
 from glnet_geo.grid import Window
-from glnet_geo.raster import Chip, SceneReader, gdal_environment
+from glnet_geo.opening import gdal_environment
+from glnet_geo.raster import Chip, SceneReader
 from glnet_geo.remote import is_fetched, is_remote, scene_path, without_secrets
 from glnet_geo.tiling import FrameExtent
 from tests.file_server import FileServer, serving

@@ -24,8 +24,9 @@ from glnet_geo.class_raster import ClassRaster
 from glnet_geo.errors import BatchError, FeaturesError, GlnetGeoError, RasterError
 from glnet_geo.evaluation import evaluate
 from glnet_geo.grid import Window
+from glnet_geo.opening import gdal_environment
 from glnet_geo.outlines import read_outlines
-from glnet_geo.raster import SceneReader, gdal_environment
+from glnet_geo.raster import SceneReader
 from glnet_geo.scene_inputs import find_inputs
 from glnet_geo.vectorizing import vectorize
 from tests.file_server import serving
