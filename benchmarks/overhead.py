@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=6000)
     options = parser.parse_args()
 
-    from glnet_geo import blending, frame_source, prediction, raster_output, segmenter
+    from glnet_geo import blending, frame_source, prediction, raster_output, scene_setup, segmenter
     from glnet_geo.models import inference
 
     clock = Clock()
@@ -76,7 +76,7 @@ def main() -> None:
         (raster_output.PartWriter, "write", clock.timed, "writing rows"),
         (raster_output.PartWriter, "close", clock.timed, "writing rows"),
         (raster_output.MapParts, "publish", clock.timed, "overviews and the final file"),
-        (prediction, "load_segmenter", clock.timed, "loading the model"),
+        (scene_setup, "load_segmenter", clock.timed, "loading the model"),
     )
     with tempfile.TemporaryDirectory() as name:
         scene = Path(name) / "scene.tif"

@@ -110,5 +110,5 @@ class Looking(Noting):
 
         return {
             "torch": torch.get_num_threads(),
-            "gdal": raster_output._COG["num_threads"],
+            "gdal": raster_output.COG["num_threads"],
         }
