@@ -234,8 +234,8 @@ class _Job:
             layers.check_finished(first)
             strips, sink = StripFiles(folder), layers if self.layers else None
             map_scene(self.source, self.segmenter, parts, strips, first, report, sink)
-            layers.finish(self.tags)
-            return parts.publish(self.segmenter.legend, self.tags, layers.place)
+            with layers.finishing(self.tags) as place:
+                return parts.publish(self.segmenter.legend, self.tags, place)
 
     def _identity(self) -> dict[str, str]:
         """What must not change between a run and its resumption."""

@@ -53,8 +53,9 @@ class PartWriter:
         self._rows = rows
         self._band = 1 if n_bands is None else None
         self.counts: npt.NDArray[np.int64] = np.zeros(256, np.int64)
-        # They do not stay: the fastest compression.
-        profile = {**TILES, "zlevel": 1, "count": n_bands or 1, "dtype": "uint8", "nodata": NODATA}
+        # They do not stay: class ids in the fastest compression, which layers take too long for.
+        packing = {"zlevel": 1} if n_bands is None else {"compress": None, "interleave": "band"}
+        profile = {**TILES, **packing, "count": n_bands or 1, "dtype": "uint8", "nodata": NODATA}
         with writing(output), quiet():
             self._dataset = rasterio.open(
                 path, "w", height=rows.height, width=grid.width, **profile
