@@ -1,6 +1,6 @@
 """Do both branches together see more than either alone, in the same time?
 
-    python benchmarks/ablation.py FOLDER build/ablation      # an hour on two cores
+    python benchmarks/ablation.py FOLDER build/ablation      # an hour and a half on two cores
 
 FOLDER holds the scenes of the bundled model's recipe (see NOTICE). Four networks are made of the
 same parts: the global branch alone; the local branch alone, which is the same backbone and decoder
