@@ -23,6 +23,7 @@ _COMMANDS = {
     "train": "Labelled scenes -> model file.",
     "evaluate": "Prediction against reference -> scores.",
     "sample": "Points of a map to label, for area figures that hold.",
+    "stats": "Class areas by zone.",
     "plan": "What predict would do, need and warn of.",
     "models": "List, show or import models.",
     "demo": "The whole road on a scene that it makes.",
@@ -37,6 +38,7 @@ _SPARING = {
     "batch": "Choose smaller frames (--frame), fewer --workers, or a lighter model.",
     "train": "Choose smaller frames in the dataset file, or a lighter backbone.",
     "evaluate": "Choose a smaller --boundary-tolerance.",
+    "stats": "Measure fewer zones at a time.",
     "demo": "Make a smaller scene (--size).",
 }
 """What takes less memory."""

@@ -11,6 +11,7 @@ The layers, from the bottom up; a module imports from its own floor downwards on
     preflight, trial, rehearsal, planning            what that will take, measured on a part of it
     vectorizing                                      a class raster to polygons
     stratified_sampling, labelled_sample             a class raster to points, and areas from them
+    zone_statistics, zonal                           a class raster by zone
     evaluation                                       class rasters against references
     labels, sampling, training, validation           a model from labelled scenes
     batch_*, engines, batching                       many scenes to both, on one machine or many
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
     from glnet_geo.validity import Validity
     from glnet_geo.vector_summary import VectorSummary
     from glnet_geo.vectorizing import Generalisation, vectorize
+    from glnet_geo.zonal import measure_zones
+    from glnet_geo.zone_statistics import ZoneStatistics
 
 _HOMES = {
     "Area": "units",
@@ -79,6 +82,7 @@ _HOMES = {
     "TrainingOptions": "training_options",
     "Validity": "validity",
     "VectorSummary": "vector_summary",
+    "ZoneStatistics": "zone_statistics",
     "assess_areas": "labelled_sample",
     "batch": "batching",
     "draw_sample": "stratified_sampling",
@@ -87,6 +91,7 @@ _HOMES = {
     "fit": "fitting",
     "import_checkpoints": "importing",
     "load_model": "checkpoint",
+    "measure_zones": "zonal",
     "plan_scene": "planning",
     "predict": "prediction",
     "read_card": "checkpoint",
@@ -119,6 +124,7 @@ __all__ = [
     "TrainingOptions",
     "Validity",
     "VectorSummary",
+    "ZoneStatistics",
     "assess_areas",
     "batch",
     "draw_sample",
@@ -127,6 +133,7 @@ __all__ = [
     "fit",
     "import_checkpoints",
     "load_model",
+    "measure_zones",
     "plan_scene",
     "predict",
     "read_card",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,8 @@ from glnet_geo.opening import gdal_environment
 from glnet_geo.raster import SceneReader
 from glnet_geo.remote import is_fetched
 from glnet_geo.runs import NOTHING, Runs
+
+Made = TypeVar("Made")
 
 _STRIP = 10_000_000  # pixels of a strip
 _BLOCKS = 100_000_000  # pixels up to which a strip holds a whole row of blocks
@@ -56,20 +60,60 @@ def read_rows(
         _check_grid(raster, measured)
 
     def read(window: Window) -> ClassRows:
+        labels, valid = _read_inside(raster, window, aoi)
+        _check_ids(raster, labels, valid)
+        runs = Runs.of(labels, valid, window.top)
+        return ClassRows(runs, _sums(runs, measured, window) if measured else None)
+
+    for rows in _ahead(raster, strip_windows(raster), read):
+        yield from _parts(rows)
+
+
+def read_strips(
+    raster: ClassRaster, windows: Iterable[Window], use: Callable[[Runs], Made]
+) -> Generator[Made]:
+    """Makes something of strips of a class raster.
+
+    Args:
+        raster: The raster; only this reads from it while it goes on.
+        windows: Some of its `strip_windows`.
+        use: Called for each of them, in a thread of its own, one strip ahead.
+
+    Raises:
+        RasterError: The file is damaged or has vanished, or a class has the id that stands for
+            none.
+    """
+
+    def read(window: Window) -> Made:
+        labels, valid = raster.read(window)
+        _check_ids(raster, labels, valid)
+        return use(Runs.of(labels, valid, window.top))
+
+    return _ahead(raster, windows, read)
+
+
+def strip_windows(raster: ClassRaster) -> Iterator[Window]:
+    """The strips of a raster, from the top, as they are read best."""
+    return raster.grid.window.rows(_strip_height(raster))
+
+
+def _ahead(
+    raster: ClassRaster, windows: Iterable[Window], read: Callable[[Window], Made]
+) -> Generator[Made]:
+    """What is read of windows, one ahead of whoever uses it."""
+
+    def read_one(window: Window) -> Made:
         with gdal_environment(remote=is_fetched(raster.path)):
-            labels, valid = _read_inside(raster, window, aoi)
-            _check_ids(raster, labels, valid)
-            runs = Runs.of(labels, valid, window.top)
-            return ClassRows(runs, _sums(runs, measured, window) if measured else None)
+            return read(window)
 
     with ThreadPoolExecutor(1) as pool:
-        windows = raster.grid.window.rows(_strip_height(raster))
-        ahead = pool.submit(read, next(windows))
+        ahead: deque[Future[Made]] = deque()
         for window in windows:
-            rows = ahead.result()
-            ahead = pool.submit(read, window)
-            yield from _parts(rows)
-        yield from _parts(ahead.result())
+            ahead.append(pool.submit(read_one, window))
+            if len(ahead) > 1:
+                yield ahead.popleft().result()
+        for last in ahead:
+            yield last.result()
 
 
 def _read_inside(

@@ -49,7 +49,7 @@ class GridPolygons:
     @classmethod
     def of(cls, polygons: Geometries, grid: Grid) -> GridPolygons:
         """Takes polygons in the grid's CRS; invalid ones are mended."""
-        valid, sources = _mend(_to_pixels(polygons, grid))
+        valid, sources = mend(to_pixels(polygons, grid))
         return cls(shapely.STRtree(valid), sources)
 
     def near(self, window: Window) -> npt.NDArray[np.intp]:
@@ -170,7 +170,7 @@ def _burnt(
     return burnt
 
 
-def _mend(polygons: Geometries) -> tuple[Geometries, npt.NDArray[np.intp]]:
+def mend(polygons: Geometries) -> tuple[Geometries, npt.NDArray[np.intp]]:
     """Valid polygons that cover what the rings go around, M, and of which polygon each is."""
     # The other method leaves a hole where a ring drawn by hand crosses itself.
     return polygons_in(shapely.make_valid(polygons, method="structure", keep_collapsed=False))
@@ -259,7 +259,7 @@ def share_on(path: Path, extent: Grid, grid: Grid) -> float:
     Raises:
         FeaturesError: See `place`.
     """
-    outline = _to_pixels(place(_extent(path, extent), grid), grid)
+    outline = to_pixels(place(_extent(path, extent), grid), grid)
     if not shapely.intersects(outline, _box(grid.window)).any():
         return 0.0
     whole = shapely.box(0, 0, grid.width, grid.height)
@@ -273,11 +273,19 @@ def _extent(path: Path, grid: Grid) -> Outlines:
     return Outlines(path, GeoSeries([outline], crs=grid.crs))
 
 
-def _to_pixels(geometries: Geometries, grid: Grid) -> Geometries:
-    to_pixel = ~grid.transform
+def to_pixels(geometries: Geometries, grid: Grid) -> Geometries:
+    """Geometries in a grid's CRS as `GridPolygons` has them: x is the column, y the row."""
+    return _moved(geometries, ~grid.transform)
 
+
+def to_ground(geometries: Geometries, grid: Grid) -> Geometries:
+    """The way back from `to_pixels`."""
+    return _moved(geometries, grid.transform)
+
+
+def _moved(geometries: Geometries, transform: Any) -> Geometries:
     def move(coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.column_stack(to_pixel @ (coordinates[:, 0], coordinates[:, 1]))
+        return np.column_stack(transform @ (coordinates[:, 0], coordinates[:, 1]))
 
     moved: Geometries = shapely.transform(geometries, move)
     return moved

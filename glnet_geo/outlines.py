@@ -54,12 +54,14 @@ class Outlines:
         rows: N: the feature of the file that each polygon is of, ascending; empty for polygons
             that are of no file.
         columns: What the features' columns hold, by name: as long as there are features.
+        layer: Name of the file's layer that they are from.
     """
 
     path: Path
     polygons: GeoSeries
     rows: npt.NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
     columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    layer: str = ""
 
 
 def read_outlines(
@@ -68,6 +70,7 @@ def read_outlines(
     columns: Sequence[str] = (),
     advice: str = _EXPORT,
     safe: bool = False,
+    warn: bool = True,
 ) -> Outlines:
     """The polygons of one layer.
 
@@ -77,13 +80,14 @@ def read_outlines(
         columns: Names of columns to read as well; those that the layer lacks are left out.
         advice: What to do about several layers with polygons, for the message.
         safe: Whether nothing of the file is trusted, see `safe_vectors`.
+        warn: Whether to warn of features that have no geometry.
 
     Raises:
         FeaturesError: The file is missing, no vector file, has no such layer, no polygons or, with
             no layer given, several layers of them.
     """
     _check_file(path, safe)
-    with _failing_as_features_error(path):
+    with failing_as_features_error(path):
         names = _layers(path)
         if layer is not None and layer not in names:
             raise FeaturesError(f"{path} has no layer {layer!r}. It has {', '.join(names)}.")
@@ -92,7 +96,7 @@ def read_outlines(
             for name, kind in names.items()
             if layer in (None, name)
             and _may_hold_polygons(kind)
-            and (outlines := _read_layer(path, name, columns)).polygons.size
+            and (outlines := _read_layer(path, name, columns, warn)).polygons.size
         }
     if not layers:
         where = f"{path}, layer {layer!r}," if layer is not None else path
@@ -139,7 +143,7 @@ def column_names(path: Path, layer: str | None = None, safe: bool = False) -> li
         FeaturesError: The file is missing or no vector file.
     """
     _check_file(path, safe)
-    with _failing_as_features_error(path):
+    with failing_as_features_error(path):
         fields = (
             _fields(path, name)
             for name, kind in _layers(path).items()
@@ -165,22 +169,22 @@ def _may_hold_polygons(kind: str | None) -> bool:
 
 def _layers(path: Path) -> dict[str, str | None]:
     """The geometry type that each layer declares, by name."""
-    if _is_parquet(path):
+    if is_parquet(path):
         return {path.stem: "Unknown"}
     return {str(name): kind for name, kind in pyogrio.list_layers(path)}
 
 
 def _fields(path: Path, layer: str) -> tuple[str, ...]:
-    if _is_parquet(path):
-        frame = _read_parquet(path)
+    if is_parquet(path):
+        frame = read_parquet(path)
         return tuple(str(name) for name in frame.columns if name != frame.geometry.name)
     return tuple(map(str, pyogrio.read_info(path, layer=layer)["fields"]))
 
 
-def _read_layer(path: Path, name: str, columns: Sequence[str]) -> Outlines:
+def _read_layer(path: Path, name: str, columns: Sequence[str], warn: bool) -> Outlines:
     wanted = [field for field in _fields(path, name) if field in columns] if columns else []
-    if _is_parquet(path):
-        frame = _read_parquet(path)
+    if is_parquet(path):
+        frame = read_parquet(path)
         crs, geometries = frame.crs, shapely.force_2d(frame.geometry.to_numpy())
         values = {field: frame[field].to_numpy(object) for field in wanted}
     else:
@@ -188,7 +192,7 @@ def _read_layer(path: Path, name: str, columns: Sequence[str]) -> Outlines:
         crs, geometries = meta["crs"], shapely.from_wkb(wkb, on_invalid="fix")  # closes open rings
         values = dict(zip(map(str, meta["fields"]), data, strict=True))
     missing = shapely.is_missing(geometries).sum()
-    if missing:
+    if missing and warn:
         _log.warning(
             "%s has %d of %d features without a usable geometry. Check that the file is complete.",
             path,
@@ -196,15 +200,20 @@ def _read_layer(path: Path, name: str, columns: Sequence[str]) -> Outlines:
             geometries.size,
         )
     polygons, rows = polygons_in(geometries)
-    return Outlines(path, GeoSeries(polygons, crs=crs), rows, values)
+    return Outlines(path, GeoSeries(polygons, crs=crs), rows, values, name)
 
 
-def _is_parquet(path: Path) -> bool:
+def is_parquet(path: Path) -> bool:
     """Whether it is GeoParquet, which the GDAL of pyogrio's wheels does not read."""
     return path.suffix.lower() in (".parquet", ".geoparquet")
 
 
-def _read_parquet(path: Path) -> geopandas.GeoDataFrame:
+def read_parquet(path: Path) -> geopandas.GeoDataFrame:
+    """Reads a GeoParquet file.
+
+    Raises:
+        FeaturesError: It is none, or a library for it is not installed.
+    """
     try:
         return geopandas.read_parquet(path)
     except ImportError as error:
@@ -215,8 +224,8 @@ def _read_parquet(path: Path) -> geopandas.GeoDataFrame:
 
 
 @contextmanager
-def _failing_as_features_error(path: Path) -> Iterator[None]:
-    """Without GDAL's warnings about files that it reads all the same."""
+def failing_as_features_error(path: Path) -> Iterator[None]:
+    """Makes one line of GDAL's errors, and keeps its warnings about what it reads all the same."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)

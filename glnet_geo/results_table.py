@@ -1,9 +1,4 @@
-"""The CSV of a batch: one row a scene, for spreadsheets and scripts.
-
-Numbers have a dot and no thousands separator in every locale. A text that begins like a formula
-(`=`, `+`, `-`, `@` or a control character) gets an apostrophe in front, so that no spreadsheet
-runs what somebody put in a file's name (https://owasp.org/www-community/attacks/CSV_Injection).
-"""
+"""The CSV of a batch: one row a scene, for spreadsheets and scripts."""
 
 from __future__ import annotations
 
@@ -12,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from glnet_geo.batch_record import SceneRecord
+from glnet_geo.csv_cells import number_cell, text_cell
 from glnet_geo.legend import NODATA, Legend
 from glnet_geo.outputs import publish, working_folder
 
@@ -19,7 +15,6 @@ _COLUMNS = (
     *("name", "scene", "state", "output", "polygons_file", "width", "height", "crs", "gsd_m"),
     *("seconds", "attempts", "error", "nodata_share"),
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def write_table(path: Path, records: Sequence[SceneRecord], legend: Legend) -> None:
@@ -52,25 +47,25 @@ def _header(legend: Legend) -> list[str]:
         share = f"{c.name}_share"
         # A class may bear the name of what is no class.
         columns += [f"{c.name}_ha", f"{c.name}_{c.id}_share" if share in _COLUMNS else share]
-    return [_text(name) for name in (*columns, "polygons")]
+    return [text_cell(name) for name in (*columns, "polygons")]
 
 
 def _row(record: SceneRecord, legend: Legend) -> list[str]:
     grid = record.facts.grid if record.facts else None
     output, polygons_file = (*record.outputs, "", "")[:2]
     row = [
-        *map(_text, (record.name, record.scene, str(record.state), output, polygons_file)),
+        *map(text_cell, (record.name, record.scene, str(record.state), output, polygons_file)),
         *((str(grid.width), str(grid.height)) if grid else ("", "")),
-        _text((grid and grid.crs_label) or ""),
-        _number(grid.gsd_m if grid else None),
+        text_cell((grid and grid.crs_label) or ""),
+        number_cell(grid.gsd_m if grid else None),
         f"{record.seconds:.3f}",
         str(record.attempts),
-        _text(record.error),
-        _number(_share(record, NODATA, sum(record.pixels.values()))),
+        text_cell(record.error),
+        number_cell(_share(record, NODATA, sum(record.pixels.values()))),
     ]
     with_data = sum(count for key, count in record.pixels.items() if key != NODATA)
     for c in legend.classes:
-        row += [_number(_hectares(record, c.id)), _number(_share(record, c.id, with_data))]
+        row += [number_cell(_hectares(record, c.id)), number_cell(_share(record, c.id, with_data))]
     return [*row, "" if record.polygons is None else str(record.polygons)]
 
 
@@ -80,12 +75,3 @@ def _share(record: SceneRecord, value: int, total: int) -> float | None:
 
 def _hectares(record: SceneRecord, class_id: int) -> float | None:
     return None if record.areas_m2 is None else record.areas_m2.get(class_id, 0.0) / 1e4
-
-
-def _number(value: float | None) -> str:
-    """Six digits: a pixel of 0.1 m is a millionth of a hectare."""
-    return "" if value is None else f"{value:.6f}"
-
-
-def _text(value: str) -> str:
-    return f"'{value}" if value.startswith(_FORMULA) else value

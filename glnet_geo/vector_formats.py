@@ -28,15 +28,15 @@ from glnet_geo.vector_layer import (
 )
 
 _SHAPEFILE = "ESRI Shapefile"
-_PARQUET = "Parquet"
+PARQUET = "Parquet"
 _FORMATS = {
     ".gpkg": GEOPACKAGE,
     ".fgb": "FlatGeobuf",
     ".geojson": "GeoJSON",
     ".geojsonl": "GeoJSONSeq",
     ".geojsons": "GeoJSONSeq",
-    ".parquet": _PARQUET,
-    ".geoparquet": _PARQUET,
+    ".parquet": PARQUET,
+    ".geoparquet": PARQUET,
     ".shp": _SHAPEFILE,
 }
 _GEOPACKAGE_BYTES = 10**9 - 1000  # of a geometry: SQLite's limit, without what is added to WKB
@@ -66,7 +66,7 @@ def format_of(output: Path) -> str:
         raise OutputError(
             f"{output} has none of the extensions of vector files: {', '.join(_FORMATS)}."
         )
-    if name == _PARQUET and not find_spec("pyarrow"):
+    if name == PARQUET and not find_spec("pyarrow"):
         raise OutputError(f"{output} needs another library: pip install glnet-geo[parquet]")
     return name
 
@@ -116,7 +116,7 @@ def convert(
     driver = format_of(output)
     target = folder / f"converted{output.suffix.lower()}"
     with writing(output, DISK_HINT):
-        if driver == _PARQUET:
+        if driver == PARQUET:
             _write_parquet(layer, target)
         elif driver == _SHAPEFILE:
             _write_shapefile(layer, target)
@@ -137,7 +137,7 @@ def _has_its_end(target: Path, driver: str, features: int) -> bool:
         with target.open("rb") as file:
             file.seek(-_END, os.SEEK_END)
             return file.read().endswith(b"]\n}\n" if driver == "GeoJSON" else b"}\n")
-    if driver == _PARQUET:  # pyarrow does tell
+    if driver == PARQUET:  # pyarrow does tell
         return True
     last = {"skip_features": features - 1, "max_features": 1}
     try:
@@ -231,14 +231,28 @@ def _row_groups(batches: Any) -> Iterator[list[Any]]:
 
 
 def _geo(layer: Layer) -> dict[str, Any]:
-    """The metadata that makes a Parquet file a GeoParquet file."""
-    column: dict[str, Any] = {
-        "encoding": "WKB",
-        "geometry_types": [layer.geometry_type],
-        # Without a CRS it would be that of longitudes and latitudes.
-        "crs": None if layer.crs is None else CRS.from_user_input(layer.crs).to_json_dict(),
-    }
     bounds = pyogrio.read_info(layer.source, layer=layer.name)["total_bounds"]
+    found = None if bounds is None else list(bounds)
+    return geo_metadata("geometry", [layer.geometry_type], layer.crs, found)
+
+
+def geo_metadata(
+    column: str, types: Sequence[str], crs: str | None, bounds: list[float] | None
+) -> dict[str, Any]:
+    """The metadata that makes a Parquet file a GeoParquet file.
+
+    Args:
+        column: The geometry's, in WKB.
+        types: Which geometries there are.
+        crs: Theirs.
+        bounds: Least and greatest x and y of all, if there are any.
+    """
+    about: dict[str, Any] = {
+        "encoding": "WKB",
+        "geometry_types": [*types],
+        # Without a CRS it would be that of longitudes and latitudes.
+        "crs": None if crs is None else CRS.from_user_input(crs).to_json_dict(),
+    }
     if bounds is not None:
-        column["bbox"] = list(bounds)
-    return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
+        about["bbox"] = bounds
+    return {"version": "1.1.0", "primary_column": column, "columns": {column: about}}

@@ -1,0 +1,260 @@
+"""Classes of a raster inside zones, pixels on the border by the part of them that lies inside.
+
+The parts come from exactextract (https://isciences.github.io/exactextract/). Only the pixels around
+borders go through it: the raster is counted in tiles of 64 x 64 pixels first, once for all zones,
+and a zone takes those that lie inside it as a whole. Which ones do, exactextract tells as well, on
+a grid whose cells are the tiles.
+
+Here polygons have y upwards, as exactextract wants it: x is the column, y minus the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from exactextract import exact_extract
+from exactextract.feature import Feature, FeatureSource
+from exactextract.raster import NumPyRasterSource
+
+from glnet_geo.errors import RasterError
+from glnet_geo.grid import Window
+from glnet_geo.ground import Floats
+from glnet_geo.kernels import kernel
+from glnet_geo.outlines import Geometries, polygons_in
+from glnet_geo.runs import NOTHING, Runs
+
+MOST_CLASSES = 1000
+"""More of them are no classes but measured values."""
+
+_TILE = 64  # pixels
+_POLYGONS = 256  # that are cut together
+_PARTS = 512  # of polygons, at most a tile each, whose pixels are held together
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassStrip:
+    """Rows of a class raster, counted in tiles.
+
+    Attributes:
+        window: The rows.
+        ids: Their K class ids; `NOTHING` among them where there is no data.
+        places: H x W, where each pixel's id stands in `ids`.
+        weights: What a pixel of each row counts, H.
+        tiles: Tiles in rows from the top, T x K: what their pixels of each class count together.
+    """
+
+    window: Window
+    ids: npt.NDArray[np.int64]
+    places: npt.NDArray[np.unsignedinteger[Any]]
+    weights: Floats
+    tiles: Floats
+
+    @classmethod
+    def of(cls, raster: object, runs: Runs, weights: Floats) -> ClassStrip:
+        """Counts rows.
+
+        Args:
+            raster: The raster, for messages.
+            runs: The rows.
+            weights: What a pixel of each row of the raster counts.
+
+        Raises:
+            RasterError: They have too many classes.
+        """
+        window = Window(runs.top, 0, runs.height, runs.width)
+        ids, which = np.unique(runs.value, return_inverse=True)
+        check_classes(raster, len(ids))
+        kind = np.uint8 if len(ids) <= 256 else np.uint16
+        lengths = np.diff(runs.places, append=window.bottom * runs.width)
+        places = np.repeat(which.astype(kind), lengths).reshape(runs.height, runs.width)
+        here = weights[window.top : window.bottom]
+        return cls(window, ids, places, here, _count_tiles(places, here, len(ids), _TILE))
+
+    @property
+    def tile_shape(self) -> tuple[int, int]:
+        """Rows and columns of tiles; the last ones may reach beyond the raster."""
+        return -(-self.window.height // _TILE), -(-self.window.width // _TILE)
+
+
+def check_classes(raster: object, count: int) -> None:
+    """Refuses a raster that is none of classes.
+
+    Args:
+        raster: The raster, for the message.
+        count: How many class ids it has so far.
+
+    Raises:
+        RasterError: It has too many.
+    """
+    if count > MOST_CLASSES:
+        raise RasterError(
+            f"{raster} has more than {MOST_CLASSES:,} classes. Does it hold measured values? "
+            "Classify them first, or choose the band that holds class ids with --band"
+        )
+
+
+class ZoneTally:
+    """What the classes count in each zone, gathered strip by strip.
+
+    Args:
+        polygons: Valid ones; those of a zone do not overlap each other.
+        zones: The zone that each belongs to.
+        count: How many zones there are.
+    """
+
+    def __init__(self, polygons: Geometries, zones: npt.NDArray[np.intp], count: int) -> None:
+        self._tree = shapely.STRtree(polygons)
+        self._zones = zones
+        self._count = count
+        self._amounts: dict[int, Floats] = {}
+
+    def touches(self, window: Window) -> bool:
+        """Whether any zone may reach into full rows of the raster."""
+        return bool(self._tree.query(_box(window)).size)
+
+    def add(self, strip: ClassStrip) -> None:
+        """Adds rows of the raster, which are none of those before."""
+        box = _box(strip.window)
+        near = np.sort(self._tree.query(box))
+        for start in range(0, len(near), _POLYGONS):
+            batch = near[start : start + _POLYGONS]
+            # Cut first: a zone of many strips would be walked round in each of them.
+            cut = shapely.intersection(self._tree.geometries[batch], box)
+            pieces, rows = polygons_in(cut)
+            zones, sums = self._zones[batch[rows]], _sums(pieces, strip)
+            for class_id, amounts in zip(strip.ids.tolist(), sums.T, strict=True):
+                if class_id not in self._amounts:
+                    self._amounts[class_id] = np.zeros(self._count)
+                self._amounts[class_id] += np.bincount(zones, amounts, self._count)
+
+    @property
+    def n_classes(self) -> int:
+        """How many class ids were met."""
+        return len(self.by_class)
+
+    @property
+    def without_data(self) -> Floats:
+        """What pixels without data count in each zone, Z."""
+        return self._amounts.get(int(NOTHING), np.zeros(self._count))
+
+    @property
+    def by_class(self) -> dict[int, Floats]:
+        """What the pixels of each class count in each zone, Z, by class id in ascending order."""
+        return {one: self._amounts[one] for one in sorted(self._amounts) if one != NOTHING}
+
+
+def _sums(pieces: Geometries, strip: ClassStrip) -> Floats:
+    """What each class counts in each of some polygons inside a strip, P x K."""
+    sums = np.zeros((len(pieces), len(strip.ids)))
+    owners, cut_tiles = [], []
+    rows, columns = strip.tile_shape
+    top = -strip.window.top
+    bounds = 0, top - rows * _TILE, columns * _TILE, top
+    tiles_only = np.zeros((rows, columns), np.uint8)
+    for piece, (tiles, shares) in enumerate(_covered(pieces, tiles_only, bounds)):
+        is_inside = shares == 1
+        sums[piece] = strip.tiles[tiles[is_inside]].sum(axis=0)
+        cut_tiles.append(tiles[~is_inside])
+        owners.append(np.full(len(cut_tiles[-1]), piece))
+    if owners:
+        _add_cut(pieces, np.concatenate(owners), np.concatenate(cut_tiles), strip, sums)
+    return sums
+
+
+def _add_cut(
+    pieces: Geometries,
+    owners: npt.NDArray[np.intp],
+    tiles: npt.NDArray[np.int64],
+    strip: ClassStrip,
+    sums: Floats,
+) -> None:
+    """Adds what is inside polygons to their sums, in tiles through which their borders run."""
+    window, n_ids = strip.window, len(strip.ids)
+    bounds = 0, -window.bottom, window.width, -window.top
+    for start in range(0, len(tiles), _PARTS):
+        here = slice(start, start + _PARTS)
+        row, column = np.divmod(tiles[here], strip.tile_shape[1])
+        left, top = column * _TILE, -window.top - row * _TILE
+        boxes = shapely.box(left, top - _TILE, left + _TILE, top)
+        parts, which = polygons_in(shapely.intersection(pieces[owners[here]], boxes))
+        found = [*_covered(parts, strip.places, bounds)]
+        if not found:
+            continue
+        cells = np.concatenate([one for one, _ in found])
+        shares = np.concatenate([one for _, one in found])
+        counts = [len(one) for one, _ in found]
+        first = owners[start]
+        owner = np.repeat(owners[here][which] - first, counts)
+        keys = owner * n_ids + strip.places.ravel()[cells]
+        amounts = shares * strip.weights[cells // window.width]
+        last = int(owners[here][-1])
+        added = np.bincount(keys, amounts, (last + 1 - first) * n_ids)
+        sums[first : last + 1] += added.reshape(-1, n_ids)
+
+
+class _Polygon(Feature):  # type: ignore[misc]
+    """A polygon as exactextract takes it, without attributes."""
+
+    def __init__(self, wkb: bytes) -> None:
+        Feature.__init__(self)
+        self._wkb = wkb
+
+    def geometry(self) -> bytes:
+        return self._wkb
+
+    def fields(self) -> list[str]:
+        return []
+
+
+class _Polygons(FeatureSource):  # type: ignore[misc]
+    def __init__(self, polygons: Geometries) -> None:
+        super().__init__()
+        self._blobs = shapely.to_wkb(polygons)
+
+    def __iter__(self) -> Iterator[_Polygon]:
+        return map(_Polygon, self._blobs)
+
+    def count(self) -> int:
+        return len(self._blobs)
+
+    def srs_wkt(self) -> None:
+        return None
+
+
+def _covered(
+    polygons: Geometries, cells: npt.NDArray[Any], bounds: tuple[float, float, float, float]
+) -> Iterator[tuple[npt.NDArray[np.int64], Floats]]:
+    """For each polygon the cells of a grid that it covers, in rows, and which part of each.
+
+    Args:
+        polygons: Polygons.
+        cells: An array of the grid's shape.
+        bounds: Left, bottom, right and top of the grid.
+    """
+    grid = NumPyRasterSource(cells, *bounds)
+    for found in exact_extract(grid, _Polygons(polygons), ["cell_id", "coverage"]):
+        yield found["properties"]["cell_id"], found["properties"]["coverage"]
+
+
+def _box(window: Window) -> shapely.Polygon:
+    return shapely.box(window.left, -window.bottom, window.right, -window.top)
+
+
+@kernel
+def _count_tiles(
+    places: npt.NDArray[np.unsignedinteger[Any]], weights: Floats, n_ids: int, side: int
+) -> Floats:
+    """What the pixels of each class count in each tile, T x K."""
+    height, width = places.shape
+    columns = (width + side - 1) // side
+    tiles = np.zeros(((height + side - 1) // side * columns, n_ids))
+    for y in range(height):
+        first = y // side * columns
+        for x in range(width):
+            tiles[first + x // side, places[y, x]] += weights[y]
+    return tiles
