@@ -29,10 +29,9 @@ from glnet_geo.sample_drawing import measure_classes
 from glnet_geo.zone_coverage import ClassStrip, ZoneTally, check_classes
 from glnet_geo.zone_files import ZoneFiles
 from glnet_geo.zone_names import zone_names
-from glnet_geo.zone_polygons import ZonePolygons
+from glnet_geo.zone_polygons import LEAST_PIXELS, ZonePolygons
 from glnet_geo.zone_statistics import ZoneStatistics, in_unit
 
-_LEAST = 1e-6  # pixels of a zone on the raster: less than that is rounding along its border
 _LISTED = 10  # zones that a warning names
 _ADVICE = "Choose one with --layer"
 
@@ -215,7 +214,7 @@ def _measure_whole(
     whole = ground.area_of(np.full((1, height), width))
     # Rounding must not leave a hair of area without data.
     nodata = whole - sum(by_class.values())
-    nodata[nodata < _LEAST * ground.mean_area] = 0
+    nodata[nodata < LEAST_PIXELS * ground.mean_area] = 0
     name = Path(str(reader.path)).name
     return _Found(by_class, nodata, np.zeros(1), np.ones(1, np.bool_), [name])
 
@@ -240,7 +239,7 @@ def _measure_zones(
     scale = ground.row_area[0] if is_uniform else 1.0
     on_raster = sum(tally.by_class.values(), tally.without_data)
     # Less than that is rounding along a border that zone and raster share.
-    is_met = on_raster * scale >= _LEAST * ground.mean_area
+    is_met = on_raster * scale >= LEAST_PIXELS * ground.mean_area
     if not is_met.any():
         raise FeaturesError(no_overlap(zones.outlines, grid, reader.path))
     by_class = {one: found * scale * is_met for one, found in tally.by_class.items()}

@@ -17,6 +17,9 @@ from glnet_geo.grid import Grid
 from glnet_geo.ground import Floats, Ground
 from glnet_geo.outlines import Geometries, Outlines
 
+LEAST_PIXELS = 1e-6
+"""Of a zone on or off the raster: what is less counts as nothing."""
+
 _STEPS = 1000  # chords along the extent of what lies outside: the error of its area is < 1e-6
 
 
@@ -59,8 +62,10 @@ class ZonePolygons:
         shapely.prepare(raster)
         is_beyond = ~shapely.covers(raster, polygons)
         beyond = shapely.difference(polygons[is_beyond], raster)
-        outside = np.bincount(zones[is_beyond], _areas(beyond, grid, ground), count)
-        return cls(shapely.transform(polygons, _upwards), zones, outside.astype(np.float64))
+        areas = np.bincount(zones[is_beyond], _areas(beyond, grid, ground), count)
+        # Less is rounding along a border that zone and raster share.
+        outside = np.where(areas < LEAST_PIXELS * ground.mean_area, 0.0, areas)
+        return cls(shapely.transform(polygons, _upwards), zones, outside)
 
 
 def _upwards(coordinates: Floats) -> Floats:
