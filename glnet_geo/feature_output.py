@@ -167,7 +167,9 @@ def write_parquet(
         bounds = shapely.total_bounds(present).tolist()
         about["geo"] = json.dumps(geo_metadata(geometry, types, features.crs, bounds))
     with writing(output, DISK_HINT):
-        parquet.write_table(pa.table(arrays).replace_schema_metadata(about), path, "zstd")
+        parquet.write_table(
+            pa.table(arrays).replace_schema_metadata(about), path, compression="zstd"
+        )
 
 
 def _geometry_type(geometry: Any) -> str:

@@ -19,12 +19,13 @@ from glnet_geo.outlines import Geometries, failing_as_features_error, is_parquet
 from glnet_geo.table_columns import Kind, TableColumn
 
 _EXACT = 2**53  # whole numbers up to which floats have them all
+# As NumPy and Arrow name their types.
 _KINDS: dict[str, Kind] = {
     "bool": "boolean",
     **dict.fromkeys(("int8", "int16", "int32", "uint8", "uint16"), "int32"),
     **dict.fromkeys(("int64", "uint32"), "int64"),
-    **dict.fromkeys(("float16", "float32"), "float32"),
-    **dict.fromkeys(("float64", "double", "float", "uint64"), "float64"),
+    **dict.fromkeys(("halffloat", "float", "float32"), "float32"),
+    **dict.fromkeys(("double", "float64", "uint64"), "float64"),
     "datetime64[D]": "date",
     "datetime64[ms]": "datetime",
 }
