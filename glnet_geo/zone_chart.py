@@ -61,7 +61,7 @@ def draw_shares(found: ZoneStatistics) -> Figure:
         left += part
     names = [_short(found.names[one], _NAME_LENGTH) for one in zones]
     axes.set_yticks(range(len(zones)), names)
-    axes.invert_yaxis()
+    axes.set_ylim(len(zones) - 0.4, -0.6)
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
     axes.set_xlabel("share of the mapped area")

@@ -110,3 +110,14 @@ def test_zones_far_away_are_not_touched():
     tally = ZoneTally(np.array([shapely.box(0, -20, 5, -10)]), np.array([0]), 1)
 
     assert [tally.touches(Window(top, 0, 5, 30)) for top in (0, 12, 25)] == [False, True, False]
+
+
+@pytest.mark.parametrize("scale", [1, 64])
+def test_borders_through_the_corners_of_cells(scale):
+    """exactextract leaves out a cell that such a border meets in two corners: a pixel, or a tile."""
+    triangle = shapely.Polygon([(1.2, -5.8), (4, -3), (0, -4)])
+    polygon = shapely.transform(triangle, lambda xy: xy * scale)
+    height, width = 7 * scale, 4 * scale
+    labels = np.zeros((height, width), np.uint8)
+    ours = measured(labels, [polygon], [0], 1, np.ones(height), (height,))
+    assert ours[0][0] == pytest.approx(shapely.area(polygon), abs=1e-4)
