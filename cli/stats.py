@@ -94,9 +94,10 @@ def describe(found: ZoneStatistics) -> str:
 def _class_lines(found: ZoneStatistics) -> list[str]:
     """A line for each class, the largest first."""
     width = max(len(one.name) for one in found.classes)
+    digits = _digits(found.areas.max())
     rows = zip(found.classes, found.areas[0], found.shares[0], strict=True)
     return [
-        f"{one.name:<{width}}  {_area(area, found.unit):>13}{100 * share:>8.1f} %"
+        f"{one.name:<{width}}  {_area(area, found.unit, digits):>13}{100 * share:>8.1f} %"
         for one, area, share in sorted(rows, key=lambda row: -row[1])
     ]
 
@@ -104,6 +105,7 @@ def _class_lines(found: ZoneStatistics) -> list[str]:
 def _zone_lines(found: ZoneStatistics) -> list[str]:
     """A line for each zone, with its largest classes."""
     width = max(map(len, found.names))
+    digits = _digits(found.zone_areas[found.has_place].max())
     figures = zip(found.names, found.zone_areas, found.mapped_shares, found.shares, strict=True)
     lines = []
     for name, area, mapped, shares in figures:
@@ -115,12 +117,15 @@ def _zone_lines(found: ZoneStatistics) -> list[str]:
             f"{one.name} {100 * share:.1f} %" for one, share in largest[:_MOST_TOLD] if share > 0
         ]
         part = f"{100 * mapped:>7.1f} % mapped"
-        line = f"{name:<{width}}  {_area(area, found.unit):>13}{part}   {', '.join(told)}"
+        line = f"{name:<{width}}  {_area(area, found.unit, digits):>13}{part}   {', '.join(told)}"
         lines.append(line.rstrip())
     return lines
 
 
-def _area(area: float, unit: str) -> str:
-    if unit == "px":
-        return f"{area:,.0f} px"
-    return f"{area:,.{1 if area >= 100 else 3 if area >= 0.1 else 6}f} ha"
+def _area(area: float, unit: str, digits: int) -> str:
+    return f"{area:,.{0 if unit == 'px' else digits}f} {unit}"
+
+
+def _digits(largest: float) -> int:
+    """Decimals of hectares, the same for a whole table."""
+    return 1 if largest >= 10 else 3 if largest >= 0.1 else 6

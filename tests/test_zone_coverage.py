@@ -114,7 +114,7 @@ def test_zones_far_away_are_not_touched():
 
 @pytest.mark.parametrize("scale", [1, 64])
 def test_borders_through_the_corners_of_cells(scale):
-    """exactextract leaves out a cell that such a border meets in two corners: a pixel, or a tile."""
+    """exactextract leaves cells out that such a border meets in two corners: a pixel, or a tile."""
     triangle = shapely.Polygon([(1.2, -5.8), (4, -3), (0, -4)])
     polygon = shapely.transform(triangle, lambda xy: xy * scale)
     height, width = 7 * scale, 4 * scale
