@@ -47,13 +47,13 @@ _log = logging.getLogger(__name__)
 
 def predict(
     scene: Path | str,
-    output: Path,
+    output: Path | str,
     *,
-    model: str = DEFAULT_MODEL,
+    model: Path | str = DEFAULT_MODEL,
     bands: Sequence[int | str] | None = None,
     scale: Sequence[tuple[float, float]] = (),
     validity: Validity = THE_FILES,
-    aoi: Path | None = None,
+    aoi: Path | str | None = None,
     gsd: float | None = None,
     frame: int | FrameExtent = FrameExtent.CARD,
     device: str = "auto",
@@ -61,9 +61,9 @@ def predict(
     reference: bool = False,
     views: int | None = None,
     safe: bool = False,
-    probabilities: Path | None = None,
-    confidence: Path | None = None,
-    disagreement: Path | None = None,
+    probabilities: Path | str | None = None,
+    confidence: Path | str | None = None,
+    disagreement: Path | str | None = None,
     overwrite: bool = False,
     resume: bool = False,
     max_memory: int | None = None,
@@ -111,11 +111,11 @@ def predict(
     """
     frame = FrameExtent(frame) if isinstance(frame, str) else frame
     options = MapOptions(
-        model,
+        str(model),
         tuple(bands or ()),
         tuple(scale),
         validity,
-        aoi,
+        None if aoi is None else Path(aoi),
         gsd,
         frame,
         device,
@@ -127,9 +127,9 @@ def predict(
     named = zip(Layer, (probabilities, confidence, disagreement), strict=True)
     return map_to_file(
         scene,
-        output,
+        Path(output),
         options,
-        layers={layer: path for layer, path in named if path is not None},
+        layers={layer: Path(path) for layer, path in named if path is not None},
         overwrite=overwrite,
         resume=resume,
         max_memory=max_memory,
