@@ -77,10 +77,10 @@ class _Found:
 
 def measure_zones(
     raster: Path | str,
-    zones: Path | None = None,
-    output: Path | None = None,
+    zones: Path | str | None = None,
+    output: Path | str | None = None,
     *,
-    plot: Path | None = None,
+    plot: Path | str | None = None,
     name: str | None = None,
     layer: str | None = None,
     band: int | None = None,
@@ -120,6 +120,7 @@ def measure_zones(
     """
     started = time.monotonic()
     source = scene_path(str(raster))
+    zones, output, plot = (None if one is None else Path(one) for one in (zones, output, plot))
     check_distinct([one for one in (output, plot) if one is not None])
     files = ZoneFiles(output, plot, long or zones is None, has_zones=zones is not None)
     files.check(overwrite, [Path(one) for one in (source, zones) if one and not is_remote(one)])
