@@ -17,6 +17,7 @@ from glnet_geo.zone_coverage import ClassStrip, ZoneTally
 
 HEIGHT, WIDTH = 23, 37
 UP = (1, -1)
+EIGHTHS = st.integers(0, 8).map(lambda eighth: eighth / 8)
 
 
 def measured(labels, polygons, zones, count, weights, heights, valid=None):
@@ -74,12 +75,10 @@ def test_every_pixel_counts_by_the_part_inside(found, heights, tile):
 
 
 @settings(max_examples=20, deadline=None)
-@given(
-    st.lists(st.tuples(st.floats(0, 37), st.floats(0, 23)), min_size=3, max_size=12, unique=True)
-)
+@given(st.lists(st.tuples(EIGHTHS, EIGHTHS), min_size=3, max_size=12, unique=True))
 def test_zones_that_share_the_raster_out_add_up_to_it(points):
     raster = shapely.box(0, -HEIGHT, WIDTH, 0)
-    places = shapely.MultiPoint([(x, -y) for x, y in points])
+    places = shapely.MultiPoint([(WIDTH * x, -HEIGHT * y) for x, y in points])
     cells = shapely.get_parts(shapely.voronoi_polygons(places, extend_to=raster))
     polygons, zones = mend(shapely.intersection(cells, raster))
     labels = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % 5
@@ -121,3 +120,18 @@ def test_borders_through_the_corners_of_cells(scale):
     labels = np.zeros((height, width), np.uint8)
     ours = measured(labels, [polygon], [0], 1, np.ones(height), (height,))
     assert ours[0][0] == pytest.approx(shapely.area(polygon), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "ring",
+    [
+        # Both crash exactextract 0.3 as they are.
+        [(6.103515625e-5, -0.5), (-5e-324, -1), (0, -0.5015410906649578)],
+        [(0.9999999999999999, -1e-61), (5.068965517241379, -1), (1.3749999999999998, -1)],
+    ],
+)
+def test_coordinates_a_hair_apart(ring):
+    polygons, zones = mend(np.array([shapely.Polygon(ring)]))
+    labels = np.zeros((HEIGHT, WIDTH), np.uint8)
+    ours = measured(labels, polygons, zones, 1, np.ones(HEIGHT), (1, 22))
+    assert ours[0][0] == pytest.approx(shapely.area(polygons).sum(), abs=1e-4)
