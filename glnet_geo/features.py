@@ -173,7 +173,12 @@ def _burnt(
 def mend(polygons: Geometries) -> tuple[Geometries, npt.NDArray[np.intp]]:
     """Valid polygons that cover what the rings go around, M, and of which polygon each is."""
     # The other method leaves a hole where a ring drawn by hand crosses itself.
-    return polygons_in(shapely.make_valid(polygons, method="structure", keep_collapsed=False))
+    how = {"method": "structure", "keep_collapsed": False}
+    mended = shapely.make_valid(polygons, **how)
+    # Of some hundred thousand, GEOS 3.14 leaves one that crosses itself by a hair.
+    is_broken = ~shapely.is_valid(mended)
+    mended[is_broken] = shapely.make_valid(mended[is_broken], **how)
+    return polygons_in(mended)
 
 
 def place(outlines: Outlines, grid: Grid) -> Geometries:

@@ -114,9 +114,14 @@ def test_zones_far_away_are_not_touched():
 @pytest.mark.parametrize("scale", [1, 64])
 def test_borders_through_the_corners_of_cells(scale):
     """exactextract leaves cells out that such a border meets in two corners: a pixel, or a tile."""
-    triangle = shapely.Polygon([(1.2, -5.8), (4, -3), (0, -4)])
-    polygon = shapely.transform(triangle, lambda xy: xy * scale)
-    height, width = 7 * scale, 4 * scale
+    ring = [
+        (6, -0.1428571417927742),
+        (6.857142858207226, -0.8571428582072258),
+        (4.714285712689161, -3.7142857126891613),
+        (3.428571429103613, -1.7142857126891613),
+    ]
+    polygon = shapely.Polygon(np.array(ring) * scale)
+    height, width = 8 * scale, 8 * scale
     labels = np.zeros((height, width), np.uint8)
     ours = measured(labels, [polygon], [0], 1, np.ones(height), (height,))
     assert ours[0][0] == pytest.approx(shapely.area(polygon), abs=1e-4)
