@@ -23,6 +23,7 @@ _COMMANDS = {
     "train": "Labelled scenes -> model file.",
     "evaluate": "Prediction against reference -> scores.",
     "sample": "Points of a map to label, for area figures that hold.",
+    "report": "Map -> one page to look at.",
     "plan": "What predict would do, need and warn of.",
     "models": "List, show or import models.",
     "demo": "The whole road on a scene that it makes.",

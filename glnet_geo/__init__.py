@@ -12,6 +12,7 @@ The layers, from the bottom up; a module imports from its own floor downwards on
     vectorizing                                      a class raster to polygons
     stratified_sampling, labelled_sample             a class raster to points, and areas from them
     evaluation                                       class rasters against references
+    reporting                                        a class raster as a page to look at
     labels, sampling, training, validation           a model from labelled scenes
     batch_*, engines, batching                       many scenes to both, on one machine or many
     fitting, demonstration                           whole jobs of several of these
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from glnet_geo.planning import ScenePlan, plan_scene
     from glnet_geo.polygon_options import PolygonOptions
     from glnet_geo.prediction import predict
+    from glnet_geo.reporting import ReportSources, ReportSummary, write_report
     from glnet_geo.sample_design import SampleDesign, Stratum
     from glnet_geo.sample_size import SampleSize
     from glnet_geo.stratified_sampling import SampleSummary, draw_sample
@@ -70,6 +72,8 @@ _HOMES = {
     "MapSummary": "map_summary",
     "ModelCard": "checkpoint",
     "PolygonOptions": "polygon_options",
+    "ReportSources": "reporting",
+    "ReportSummary": "reporting",
     "SampleDesign": "sample_design",
     "SampleSize": "sample_size",
     "SampleSummary": "stratified_sampling",
@@ -92,6 +96,7 @@ _HOMES = {
     "read_card": "checkpoint",
     "run_demo": "demonstration",
     "vectorize": "vectorizing",
+    "write_report": "reporting",
 }
 
 __all__ = [
@@ -110,6 +115,8 @@ __all__ = [
     "MapSummary",
     "ModelCard",
     "PolygonOptions",
+    "ReportSources",
+    "ReportSummary",
     "SampleDesign",
     "SampleSize",
     "SampleSummary",
@@ -132,6 +139,7 @@ __all__ = [
     "read_card",
     "run_demo",
     "vectorize",
+    "write_report",
 ]
 
 _root = Path(__file__).parent.parent

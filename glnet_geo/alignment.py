@@ -72,13 +72,14 @@ def _shift(here: Grid, there: Grid) -> float:
     return float(np.hypot(*(np.array(moved) - np.array(corners)).T).max())
 
 
-def onto_grid(path: ScenePath, dataset: Any, grid: Grid) -> WarpedVRT:
+def onto_grid(path: ScenePath, dataset: Any, grid: Grid, has_means: bool = False) -> WarpedVRT:
     """An open raster on another grid: each pixel's centre takes the value of where it falls.
 
     Args:
         path: The raster, for messages.
         dataset: It, as rasterio opened it; it stays open as long as what is returned.
         grid: The grid.
+        has_means: Whether a pixel is the mean of what lies under it instead.
 
     Returns:
         A raster with an alpha band, which is 0 outside the other one and where that has no data.
@@ -98,7 +99,7 @@ def onto_grid(path: ScenePath, dataset: Any, grid: Grid) -> WarpedVRT:
             transform=grid.transform,
             width=grid.width,
             height=grid.height,
-            resampling=Resampling.nearest,
+            resampling=Resampling.average if has_means else Resampling.nearest,
             tolerance=_WARP_ERROR,
             add_alpha=ColorInterp.alpha not in dataset.colorinterp,
         )

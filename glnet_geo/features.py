@@ -49,7 +49,7 @@ class GridPolygons:
     @classmethod
     def of(cls, polygons: Geometries, grid: Grid) -> GridPolygons:
         """Takes polygons in the grid's CRS; invalid ones are mended."""
-        valid, sources = _mend(_to_pixels(polygons, grid))
+        valid, sources = _mend(to_pixels(polygons, grid))
         return cls(shapely.STRtree(valid), sources)
 
     def near(self, window: Window) -> npt.NDArray[np.intp]:
@@ -259,7 +259,7 @@ def share_on(path: Path, extent: Grid, grid: Grid) -> float:
     Raises:
         FeaturesError: See `place`.
     """
-    outline = _to_pixels(place(_extent(path, extent), grid), grid)
+    outline = to_pixels(place(_extent(path, extent), grid), grid)
     if not shapely.intersects(outline, _box(grid.window)).any():
         return 0.0
     whole = shapely.box(0, 0, grid.width, grid.height)
@@ -273,7 +273,8 @@ def _extent(path: Path, grid: Grid) -> Outlines:
     return Outlines(path, GeoSeries([outline], crs=grid.crs))
 
 
-def _to_pixels(geometries: Geometries, grid: Grid) -> Geometries:
+def to_pixels(geometries: Geometries, grid: Grid) -> Geometries:
+    """Geometries in the CRS of a grid, in its pixels: x is the column and y the row."""
     to_pixel = ~grid.transform
 
     def move(coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
