@@ -19,7 +19,6 @@ from glnet_geo.outlines import Geometries
 _AREAS: Mapping[str, Literal["m", "px"]] = {"area_m2": "m", "area_px": "px"}
 _ADVICE = "Choose one with --layer."
 _VERTEX = 5  # characters that it takes, about
-_LEAST = 1.0  # units that a ring must be wide or high to be seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +28,8 @@ class OutlineDrawing:
     Attributes:
         label: Name of their file.
         path: The outlines as the data of an SVG path.
-        unit_px: Pixels of the map that a unit of the path is long. Borders are simplified to half
-            a unit, and what is smaller than a unit is left out.
+        unit_px: Pixels of the map that a unit of the path is long. Where that is more than one,
+            borders are simplified by a unit, and what is smaller is left out.
         features: Features in the layer.
         area: Their area in square metres or pixels; None where the layer does not say it.
         unit: Which of both.
@@ -93,10 +92,8 @@ def _drawn(rings: Geometries, unit_px: int) -> Geometries:
     if unit_px == 1:
         return rings
     left, top, right, bottom = shapely.bounds(rings).T
-    is_seen = np.maximum(right - left, bottom - top) >= _LEAST * unit_px
-    simplified: Geometries = shapely.simplify(
-        rings[is_seen], unit_px / 2, preserve_topology=False
-    )
+    is_seen = np.maximum(right - left, bottom - top) >= unit_px
+    simplified: Geometries = shapely.simplify(rings[is_seen], unit_px, preserve_topology=False)
     return simplified
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,14 +39,14 @@ class Level:
     tile: int
     tiles: tuple[str, ...]
 
-    @property
-    def n_bytes(self) -> int:
-        """Characters of all tiles."""
-        return sum(map(len, self.tiles))
-
 
 Pyramid = tuple[Level, ...]
 """The same picture at several sizes, from the coarsest, a single tile, to the finest."""
+
+
+def n_bytes(levels: Iterable[Level]) -> int:
+    """What levels take of a page."""
+    return sum(len(tile) for level in levels for tile in level.tiles)
 
 
 def level_sizes(height: int, width: int, most_pixels: int) -> list[tuple[int, int]]:
@@ -171,17 +171,17 @@ def _within(
     start = max(k for k, level in enumerate(levels) if k == 0 or max(level.shape[:2]) <= _ONE_TILE)
     # A map that is as fine as noise may take more than all of them in its first level.
     first = _level(levels[start], encode, qualities[0], whole=True)
-    while start > 0 and first.n_bytes > budget:
+    while start > 0 and n_bytes([first]) > budget:
         start -= 1
         first = _level(levels[start], encode, qualities[0], whole=True)
     chosen = [first]
     for pixels in levels[start + 1 :]:
-        spent = sum(level.n_bytes for level in chosen)
-        if spent + _GROWTH * chosen[-1].n_bytes > budget:
+        spent = n_bytes(chosen)
+        if spent + _GROWTH * n_bytes(chosen[-1:]) > budget:
             break
         for quality in qualities:
             level = _level(pixels, encode, quality)
-            if spent + level.n_bytes <= budget:
+            if spent + n_bytes([level]) <= budget:
                 chosen.append(level)
                 break
         else:

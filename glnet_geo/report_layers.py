@@ -21,8 +21,7 @@ from glnet_geo.remote import ScenePath
 from glnet_geo.scene_view import scaled
 
 _MAP_PIXELS = 26_000_000  # of the finest level: 5000 x 5000 of a map of 10000 x 10000
-_SCENE_PIXELS = 7_000_000
-_SCENE_BYTES, _CONFIDENCE_BYTES = 1_700_000, 600_000  # of the page
+_SCENE_PIXELS = 12_000_000
 _ROWS = 512
 _COLORS = ("red", "green", "blue")
 _BANDS_ADVICE = "Choose three with --bands"
@@ -68,7 +67,7 @@ def map_pyramid(reader: ClassRaster, classes: Sequence[MapClass], budget: int) -
 
 
 def scene_pyramid(
-    path: ScenePath, grid: Grid, bands: Sequence[int | str], safe: bool
+    path: ScenePath, grid: Grid, bands: Sequence[int | str], budget: int, safe: bool
 ) -> tuple[Pyramid, bool]:
     """The scene on the map's grid in three of its bands, or in grey.
 
@@ -76,6 +75,7 @@ def scene_pyramid(
         path: The scene.
         grid: The map's grid.
         bands: Which bands are red, green and blue; empty for those that say so, else the first.
+        budget: Bytes that it may take.
         safe: Whether nothing of the file is trusted.
 
     Returns:
@@ -104,7 +104,7 @@ def scene_pyramid(
             valid[window.slices] = chip.valid
     if is_aligned and not valid.any():
         raise RasterError(f"{path} does not overlap the map, or has no data there.")
-    return photo_pyramid(pixels, valid, _SCENE_BYTES), is_aligned
+    return photo_pyramid(pixels, valid, budget), is_aligned
 
 
 def _needed(reader: SceneReader) -> int:
@@ -170,11 +170,12 @@ def _in_units(reader: SceneReader, chip: Chip) -> np.ndarray[tuple[int, ...], np
     return np.asarray(chip.pixels[0] * scale + offset, np.float64)
 
 
-def confidence_pyramid(reader: SceneReader) -> Pyramid:
+def confidence_pyramid(reader: SceneReader, budget: int) -> Pyramid:
     """How sure the map is, in shades from unsure to sure.
 
     Args:
         reader: Values of 0 to 1 on the map's grid.
+        budget: Bytes that it may take.
     """
     level = _finest(reader.grid, _SCENE_PIXELS)
     view = reader.view(level.height, level.width)
@@ -185,7 +186,7 @@ def confidence_pyramid(reader: SceneReader) -> Pyramid:
         shades[window.slices] = np.where(
             chip.valid, np.minimum((values * _SHADES).astype(np.uint8), _SHADES - 1), _SHADES
         )
-    return palette_pyramid(shades, shade_colors(), _CONFIDENCE_BYTES, is_nominal=False)
+    return palette_pyramid(shades, shade_colors(), budget, is_nominal=False)
 
 
 def _finest(grid: Grid, most_pixels: int) -> Window:

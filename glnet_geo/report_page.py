@@ -116,7 +116,7 @@ def _map_section(content: ReportContent) -> Markup:
             hidden=True,
         ),
         _overview(content),
-        _polygon_line(content.outlines),
+        element("p", " ".join(_notes(content)), class_="note"),
     )
 
 
@@ -198,7 +198,7 @@ def _readout(content: ReportContent) -> Markup:
 
 def _panel(content: ReportContent) -> Markup:
     """Sliders, layers, and the legend."""
-    swipe = content.scene and _slider("swipe", "Swipe: scene | map", 0)
+    swipe = content.scene and _slider("swipe", "Swipe: scene | map", 50)
     layers = [_check("show-map", "Land cover", True)]
     if content.certainty:
         layers.append(_check("show-confidence", "Confidence", False))
@@ -320,20 +320,32 @@ def _overview(content: ReportContent) -> Markup:
     return element("div", figures, class_=f"overview of-{len(pictures)}", id="overview")
 
 
-def _polygon_line(outlines: OutlineDrawing | None) -> Content:
+def _notes(content: ReportContent) -> Iterator[str]:
+    """What to know about the pictures."""
+    grid, finest = content.grid, content.picture[-1]
+    if finest.width < grid.width or finest.height < grid.height:
+        yield (
+            f"The picture of the map has {finest.width:,} x {finest.height:,} px of its "
+            f"{grid.width:,} x {grid.height:,} px; all figures are those of all pixels."
+        )
+    if content.scene and content.scene.is_aligned:
+        yield f"{content.scene.label} lies on another grid and was brought onto the map's."
+    if content.outlines:
+        yield _polygon_line(content.outlines)
+
+
+def _polygon_line(outlines: OutlineDrawing) -> str:
     """How many polygons there are, and how they are drawn."""
-    if outlines is None:
-        return None
     line = f"{outlines.label}: {outlines.features:,} polygons"
     if outlines.area is not None:
         line += f", {area_text(outlines.area, outlines.unit, outlines.area)}"
     drawn = "Their outlines are drawn to the pixel."
     if outlines.unit_px > 1:
         drawn = (
-            f"Their outlines are simplified for this page: to {outlines.unit_px} px of the map, "
-            "and smaller ones are left out."
+            f"Their outlines are simplified for this page by {outlines.unit_px} px of the map; "
+            "smaller ones are left out."
         )
-    return element("p", f"{line}. {drawn}", class_="note")
+    return f"{line}. {drawn}"
 
 
 def _view(content: ReportContent) -> dict[str, Any]:

@@ -12,7 +12,11 @@ from glnet_geo.remote import scene_label
 from glnet_geo.report_content import Certainty, ReportContent
 
 NO_CLASS = "no class"
+_CHART = "Chart"
+_MOST_CROSSED = 60  # classes of a confusion matrix
+_SHORT = 16  # rows that paper keeps together
 _MOST_NAMED = 6  # columns of a confusion matrix that have room for names
+_MOST_ABSENT = 12
 _SHADES = 10
 _MOST_TAGS = 60
 _TAG_LENGTH = 400
@@ -77,10 +81,11 @@ def shares_bar(shares: Iterable[tuple[str, float]], label: str) -> Markup:
 
 
 def table(
-    caption: Content, heads: Sequence[Content], rows: Iterable[Content], class_: str = ""
+    caption: str, heads: Sequence[Content], rows: Iterable[Content], class_: str = ""
 ) -> Markup:
     """A table whose first column holds names; wide ones scroll by themselves."""
-    head = element("tr", (element("th", one, scope="col") for one in heads))
+    rows = [*rows]
+    head = element("tr", (_head(one) for one in heads))
     whole = element(
         "table",
         element("caption", caption),
@@ -88,21 +93,33 @@ def table(
         element("tbody", rows),
         class_=class_ or None,
     )
-    return element("div", whole, class_="scroll", tabindex=0, role="region", aria_label="Table")
+    return element(
+        "div",
+        whole,
+        class_="scroll short" if len(rows) <= _SHORT else "scroll",
+        tabindex=0,
+        role="region",
+        aria_label=caption,
+    )
 
 
 def row(name: Content, *cells: Content) -> Markup:
-    """A row of a table."""
-    return element("tr", element("th", name, scope="row"), (element("td", one) for one in cells))
+    """A row of a table; cells that are made already stay as they are."""
+    made = (one if _is_cell(one) else element("td", one) for one in cells)
+    return element("tr", element("th", name, scope="row"), made)
+
+
+def _is_cell(content: Content) -> bool:
+    return isinstance(content, Markup) and content.startswith("<td")
+
+
+def _head(content: Content) -> Markup:
+    return element("th", content, scope="col", class_="charted" if content == _CHART else None)
 
 
 def class_section(content: ReportContent) -> Markup:
     """Areas and shares of the classes as a chart and a table."""
-    absent = f"Not on this map: {', '.join(content.absent)}." if content.absent else None
-    about = [
-        element("p", f"Areas: {content.area_rule}.", class_="note"),
-        absent and element("p", absent, class_="note"),
-    ]
+    about = [element("p", line, class_="note") for line in _about_areas(content)]
     if not content.classes:
         return section("classes", "Classes", element("p", "No pixel has a class."), *about)
     label = ", ".join(f"{one.land_cover.name} {_share(one.share)}" for one in content.classes)
@@ -114,9 +131,9 @@ def class_section(content: ReportContent) -> Markup:
         one = content.classes[k]
         if has_area:
             yield content.area_text(one.area)
-        yield f"{one.pixels:,} px"
         yield _share(one.share)
         yield _bar(one.share / largest if largest else 0.0, colored[k][0])
+        yield f"{one.pixels:,} px"
 
     rows = [
         row(_named(one.land_cover.name, colored[k][0]), *cells(k))
@@ -125,25 +142,37 @@ def class_section(content: ReportContent) -> Markup:
     nodata = content.nodata_pixels
     total = [*((content.area_text(content.area),) if has_area else ())]
     pixels = sum(one.pixels for one in content.classes)
-    rows.append(row("All classes", *total, f"{pixels:,} px", "100 %", ""))
+    rows.append(row("All classes", *total, "100 %", "", f"{pixels:,} px"))
     if nodata:
         whole = content.grid.height * content.grid.width
         missing = f"{share_text(nodata, whole)} of the map"
-        rows.append(row("No data", *(("",) if has_area else ()), f"{nodata:,} px", missing, ""))
-    heads = ["Class", *(("Area",) if has_area else ()), "Pixels", "Share", "Chart"]
+        rows.append(row("No data", *(("",) if has_area else ()), missing, "", f"{nodata:,} px"))
+    heads = ["Class", *(("Area",) if has_area else ()), "Share", _CHART, "Pixels"]
     return section(
         "classes",
         "Classes",
         shares_bar(colored, f"Shares of the classes: {label}"),
-        table("Area and share of each class, the largest first", heads, rows, "figures chart"),
+        table("Area and share of each class, the largest first", heads, rows, "figures"),
         *about,
     )
+
+
+def _about_areas(content: ReportContent) -> Iterator[str]:
+    """How areas were measured, and which classes have none."""
+    if content.unit == "px":
+        yield "Areas are in pixels: the map has no place on the ground, or none that can be measured."
+    else:
+        yield f"Areas: {content.area_rule}."
+    if content.absent:
+        more = len(content.absent) - _MOST_ABSENT
+        rest = f" and {more} more" if more > 0 else ""
+        yield f"Not on this map: {', '.join(content.absent[:_MOST_ABSENT])}{rest}."
 
 
 def certainty_section(content: ReportContent, found: Certainty) -> Markup:
     """How sure the map is, overall, by class and as a histogram."""
     meaning = found.meaning or "The file does not say what its values are."
-    heads = ["Class", "Mean confidence", "Chart"]
+    heads = ["Class", "Mean confidence", _CHART]
     rows = [
         row(
             _named(one.land_cover.name, _hex(one.land_cover.rgb)),
@@ -173,7 +202,7 @@ def certainty_section(content: ReportContent, found: Certainty) -> Markup:
         ),
         _histogram(found.counts),
         figures,
-        table("Mean confidence by class", heads, rows, "figures chart") if rows else None,
+        table("Mean confidence by class", heads, rows, "figures") if rows else None,
     )
 
 
@@ -304,6 +333,9 @@ def _histogram(counts: Sequence[int]) -> Markup:
 
 def _confusion(found: Evaluation) -> Markup:
     """What became of the pixels of each class of the reference, in percent of it."""
+    if len(found.classes) > _MOST_CROSSED:
+        advice = "The confusion matrix of so many classes: glnet-geo evaluate, with -o."
+        return element("p", advice, class_="note")
     counts, names = found.table, [one.name for one in found.classes]
     if not found.matrix.missed.any():
         counts = counts[:, :-1]
@@ -348,7 +380,7 @@ def _named(name: str, color: str) -> Markup:
 
 def _bar(share: float, color: str) -> Markup:
     bar = element("rect", width=f"{100 * share:.2f}", height=10, fill=color)
-    return element(
+    chart = element(
         "svg",
         bar,
         class_="bar",
@@ -356,6 +388,7 @@ def _bar(share: float, color: str) -> Markup:
         preserveAspectRatio="none",
         aria_hidden="true",
     )
+    return element("td", chart, class_="charted")
 
 
 def _hex(rgb: tuple[int, int, int]) -> str:

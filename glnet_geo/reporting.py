@@ -19,11 +19,13 @@ from glnet_geo.errors import RasterError
 from glnet_geo.evaluation import evaluate
 from glnet_geo.evaluation_result import Evaluation
 from glnet_geo.georeference import ground_of
+from glnet_geo.grid import Grid
 from glnet_geo.legend import Legend
 from glnet_geo.map_summary import peak_bytes
 from glnet_geo.opening import gdal_environment
 from glnet_geo.outline_drawing import draw_outlines
 from glnet_geo.outputs import check_not_input, check_output, publish, working_folder
+from glnet_geo.pyramids import n_bytes
 from glnet_geo.remote import ScenePath, is_fetched, is_remote, scene_label, scene_path
 from glnet_geo.report_content import Certainty, ClassShare, ReportContent, ScenePicture
 from glnet_geo.report_layers import (
@@ -38,7 +40,9 @@ from glnet_geo.sample_drawing import measure_classes
 
 _MOST_CLASSES = 254
 _BINS = 20
-_MAP_BYTES, _OUTLINE_BYTES = 1_500_000, 600_000  # of the page
+# Of a page below 5 MB. The scene takes what the others leave.
+_PICTURE_BYTES = 4_650_000
+_MAP_BYTES, _OUTLINE_BYTES, _CONFIDENCE_BYTES = 1_700_000, 850_000, 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +193,12 @@ def write_report(
             content = replace(content, evaluation=_evaluate(path, sources, band, safe))
         finished = folder / "finished"
         finished.write_text(report_page(content), "utf-8")
-        n_bytes = finished.stat().st_size
+        size = finished.stat().st_size
         publish(finished, output)
     certainty, finest = content.certainty, content.picture[-1]
     return ReportSummary(
         output,
-        n_bytes,
+        size,
         content.classes,
         content.nodata_pixels,
         content.area_rule,
@@ -219,11 +223,6 @@ def _content(
     outlines = None
     if sources.polygons is not None:  # what fails soonest comes first
         outlines = draw_outlines(sources.polygons, sources.layer, grid, _OUTLINE_BYTES, safe)
-    scene = None
-    if sources.scene is not None:
-        scene_file = scene_path(str(sources.scene))
-        picture, is_aligned = scene_pyramid(scene_file, grid, sources.bands, safe)
-        scene = ScenePicture(scene_label(scene_file), picture, is_aligned)
     with ExitStack() as stack:
         measured = None
         if sources.confidence is not None:
@@ -254,8 +253,14 @@ def _content(
                 measured.tags.get("VALUES", ""),
                 tuple(measured.counts.tolist()),
                 scene_label(measured.path),
-                confidence_pyramid(measured),
+                confidence_pyramid(measured, _CONFIDENCE_BYTES),
             )
+    picture = map_pyramid(reader, [one.land_cover for one in classes], _MAP_BYTES)
+    spent = len(outlines.path) if outlines else 0
+    spent += n_bytes(picture) + (n_bytes(certainty.picture) if certainty else 0)
+    scene = None
+    if sources.scene is not None:
+        scene = _scene_picture(sources, grid, _PICTURE_BYTES - spent, safe)
     known = reader.classes.known.values()
     absent = [one.name for one in known if one.id not in extents and one.name != str(one.id)]
     return ReportContent(
@@ -266,13 +271,19 @@ def _content(
         grid.height * grid.width - sum(one.pixels for one in classes),
         ground.rule,
         ground.unit,
-        map_pyramid(reader, [one.land_cover for one in classes], _MAP_BYTES),
+        picture,
         reader.tags,
         _file_facts(path),
         scene,
         outlines,
         certainty,
     )
+
+
+def _scene_picture(sources: ReportSources, grid: Grid, budget: int, safe: bool) -> ScenePicture:
+    path = scene_path(str(sources.scene))
+    picture, is_aligned = scene_pyramid(path, grid, sources.bands, budget, safe)
+    return ScenePicture(scene_label(path), picture, is_aligned)
 
 
 class _Rows:

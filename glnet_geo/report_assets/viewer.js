@@ -75,6 +75,7 @@
         const across = (view.width * scale) / level.width;
         const down = (view.height * scale * view.aspect) / level.height;
         level.box.style.transform = `translate(${left}px, ${top}px) scale(${across}, ${down})`;
+        level.box.style.setProperty('--seam', `${0.6 / across}px`);
         if (k === wanted) this.element.classList.toggle('crisp', across > 1.01);
       }
     }
@@ -115,6 +116,11 @@
           image.alt = '';
           image.draggable = false;
           image.src = this.recolored(level.tiles[k]);
+          // A hair larger, so that nothing shines through where two tiles meet.
+          const width = Math.min(level.tile, level.width - column * level.tile);
+          const height = Math.min(level.tile, level.height - row * level.tile);
+          image.style.width = `calc(${width}px + var(--seam))`;
+          image.style.height = `calc(${height}px + var(--seam))`;
           image.style.left = `${column * level.tile}px`;
           image.style.top = `${row * level.tile}px`;
           level.images.set(k, image);
@@ -446,6 +452,15 @@
     single();
     entries[0].focus();
   });
+
+  // Tables are stops of the Tab key where there is something to scroll.
+
+  const tables = new ResizeObserver((changes) => {
+    for (const { target } of changes) {
+      target.tabIndex = target.scrollWidth > target.clientWidth ? 0 : -1;
+    }
+  });
+  for (const one of document.querySelectorAll('.scroll')) tables.observe(one);
 
   // Begin.
 
