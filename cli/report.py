@@ -121,7 +121,7 @@ def describe(summary: ReportSummary) -> str:
         facts.append(f"  {', '.join(known) or 'no scores'}")
     return "\n".join(
         [
-            f"{summary.output}   {summary.n_bytes / 1e6:.1f} MB, map shown in {columns} x {height} px",
+            f"{summary.output}   {summary.n_bytes / 1e6:.1f} MB, map in {columns} x {height} px",
             *(f"  {line}" for line in listed(lines)),
             *facts,
             f"  in {summary.seconds:.1f} s{peak}",

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path, PurePosixPath
 
+from glnet_geo.batch_index import INDEX, is_our_index, write_index
 from glnet_geo.batch_record import SceneFacts, SceneRecord, State
 from glnet_geo.batch_report import BatchOptions
 from glnet_geo.checkpoint import ModelCard, model_hash
@@ -93,6 +94,7 @@ def write_results(
     facts = ModelFacts(card.name, card.version, model_hash(model_file), card.licence)
     write_catalog(folder, records, card.legend, facts, f"Land cover, {folder.name}")
     catalog = folder / "stac" / "collection.json"
+    pages = [*_index_page(folder, records, card, options)]
     maps = {
         record.name: record.outputs[0]
         for record in records
@@ -110,7 +112,26 @@ def write_results(
         if options.merge and options.polygons is not None:
             _warn_of_placeless(len(maps) - sum(len(sheet.places) for sheet in sheets))
             merged = _merge_polygons(folder, work, joined, options.polygons, options.overwrite)
-    return (table, catalog, *rasters, *merged)
+    return (table, catalog, *pages, *rasters, *merged)
+
+
+def _index_page(
+    folder: Path, records: Sequence[SceneRecord], card: ModelCard, options: BatchOptions
+) -> Iterator[Path]:
+    """The page of all scenes, where it is asked for or there already.
+
+    Raises:
+        OutputError: Something else has its name, or the disk is full.
+    """
+    path = folder / INDEX
+    is_ours = is_our_index(path)
+    if not options.report and not (path.exists() and is_ours):
+        return
+    if not (is_ours or options.overwrite):
+        raise OutputError(_foreign(path))
+    model = f"{card.name} {card.version}"
+    write_index(path, records, card.legend, folder.absolute().name, model)
+    yield path
 
 
 @contextmanager

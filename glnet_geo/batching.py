@@ -92,6 +92,7 @@ def _products(request: BatchRequest, ledger: Ledger, manifest: Manifest) -> tupl
     folder, options, records = request.folder, request.options, ledger.described()
     polygons = options.polygons.to_dict() if options.merge and options.polygons else None
     what: list[Any] = [version("glnet-geo"), model_hash(request.model_file), polygons]
+    what += [options.report] if options.report else []
     text = json.dumps([*what, *({"name": one.name, **one.to_dict()} for one in records)])
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     before = [folder / name for name in manifest.products.get("files", ())]

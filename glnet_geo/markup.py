@@ -9,8 +9,10 @@ import json
 import re
 from collections.abc import Iterable
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
+_HEAD = 4096  # bytes of a page, its generator among them
 _VOID = frozenset({"img", "input", "meta", "link", "br", "hr"})
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 Content = object
@@ -90,7 +92,7 @@ def page(title: str, style: str, script: str, *body: Content) -> Markup:
         element("meta", http_equiv="Content-Security-Policy", content=policy),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
-        element("meta", name="generator", content="glnet-geo"),
+        _GENERATOR,
         element("meta", name="referrer", content="no-referrer"),
         element("title", title),
         # Else a browser asks the server for one.
@@ -100,6 +102,12 @@ def page(title: str, style: str, script: str, *body: Content) -> Markup:
     code = Markup(f"<script>{script}</script>")
     whole = element("html", head, element("body", *body, code), lang="en")
     return Markup(f"<!DOCTYPE html>\n{whole}\n")
+
+
+def is_our_page(path: Path) -> bool:
+    """Whether a file is one of these pages."""
+    with path.open("rb") as file:
+        return str(_GENERATOR).encode() in file.read(_HEAD)
 
 
 def asset(name: str) -> str:
@@ -114,3 +122,6 @@ def _attribute(key: str) -> str:
 def _digest(content: str) -> str:
     digest = hashlib.sha256(content.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+_GENERATOR = element("meta", name="generator", content="glnet-geo")

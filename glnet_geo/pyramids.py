@@ -117,16 +117,25 @@ def palette_pyramid(labels: Bytes, colors: Bytes, budget: int, is_nominal: bool 
     while max(levels[-1].shape) > 1:
         last = levels[-1]
         levels.append(majorities(last) if is_nominal else _mean_shades(last, len(colors)))
-    # The page changes the opacity of single classes: it finds an entry for each.
-    alpha = bytes([255] * len(colors) + [0])
-    palette = colors.astype(np.uint8).tobytes() + bytes(3)
 
     def encode(part: Bytes, quality: int) -> str:
-        image = Image.fromarray(part)
-        image.putpalette(palette)
-        return _uri(image, "png", transparency=alpha, optimize=False, compress_level=9)
+        return palette_uri(part, colors)
 
     return _within(levels[::-1], encode, budget, _QUALITIES[:1])
+
+
+def palette_uri(positions: Bytes, colors: Bytes) -> str:
+    """A PNG of positions in a palette, as a `data:` URI.
+
+    Args:
+        positions: H x W; N for what is transparent.
+        colors: N x 3, the palette.
+    """
+    image = Image.fromarray(positions)
+    image.putpalette(colors.astype(np.uint8).tobytes() + bytes(3))
+    # The page changes the opacity of single classes: it finds an entry for each.
+    alpha = bytes([255] * len(colors) + [0])
+    return _uri(image, "png", transparency=alpha, optimize=False, compress_level=9)
 
 
 def _mean_shades(shades: Bytes, transparent: int) -> Bytes:

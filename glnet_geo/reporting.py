@@ -227,7 +227,8 @@ def _content(
         measured = None
         if sources.confidence is not None:
             confidence_file = scene_path(str(sources.confidence))
-            measured = stack.enter_context(CountingReader(confidence_file, _BINS, safe))
+            measured = CountingReader(confidence_file, _BINS, safe)
+            stack.callback(measured.close)
         rows = _Rows(reader, measured, report)
         extents = measure_classes(rows.read(), ground)
         if len(extents) > _MOST_CLASSES:
@@ -317,9 +318,7 @@ class _Rows:
         return float(total / count) if count else None
 
 
-def _evaluate(
-    path: ScenePath, sources: ReportSources, band: int | None, safe: bool
-) -> Evaluation:
+def _evaluate(path: ScenePath, sources: ReportSources, band: int | None, safe: bool) -> Evaluation:
     return evaluate(
         path,
         sources.reference,
