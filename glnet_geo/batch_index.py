@@ -40,7 +40,7 @@ _WORDS = {
 
 def is_our_index(path: Path) -> bool:
     """Whether a file is a page that this program has written, or there is none."""
-    return not path.exists() or is_our_page(path)
+    return not path.exists() or (path.is_file() and is_our_page(path))
 
 
 def write_index(

@@ -64,6 +64,17 @@ def check_free(folder: Path) -> None:
             )
 
 
+def check_index(folder: Path, options: BatchOptions) -> None:
+    """Refuses a folder in which somebody else's page has the name of the batch's.
+
+    Raises:
+        OutputError: It is so, a page is asked for, and nothing may be replaced.
+    """
+    path = folder / INDEX
+    if options.report and not options.overwrite and not is_our_index(path):
+        raise OutputError(_foreign(path))
+
+
 def write_results(
     folder: Path,
     records: Sequence[SceneRecord],
@@ -123,12 +134,10 @@ def _index_page(
     Raises:
         OutputError: Something else has its name, or the disk is full.
     """
+    check_index(folder, options)
     path = folder / INDEX
-    is_ours = is_our_index(path)
-    if not options.report and not (path.exists() and is_ours):
+    if not options.report and not (path.exists() and is_our_index(path)):
         return
-    if not (is_ours or options.overwrite):
-        raise OutputError(_foreign(path))
     model = f"{card.name} {card.version}"
     write_index(path, records, card.legend, folder.absolute().name, model)
     yield path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -105,7 +106,7 @@ def _ring_texts(rings: Geometries, unit_px: int) -> Iterator[str]:
     steps = np.diff(places, axis=0, prepend=0)
     keep = is_first | steps.any(axis=1)
     places, steps, starts = places[keep], steps[keep], np.flatnonzero(is_first[keep])
-    for start, stop in zip(starts, [*starts[1:], len(places)], strict=True):
+    for start, stop in pairwise([*starts.tolist(), len(places)]):
         if stop - start < 3:  # there and back
             continue
         x, y = places[start].tolist()

@@ -96,7 +96,10 @@ def _north(content: ReportContent) -> Content:
     inverse = ~place
     angle = math.degrees(math.atan2(inverse.b, -inverse.e * pixel_aspect(content)))
     arrow = element("path", d="M12 2l6 18-6-4-6 4z", transform=f"rotate({angle:.2f} 12 12)")
-    label = "Grid north is up" if abs(angle) < 0.5 else f"Grid north is {angle:.0f}° clockwise"
+    turn = "clockwise" if angle > 0 else "anticlockwise"
+    label = f"Grid north is {abs(angle):.0f}° {turn} of up"
+    if abs(angle) < 0.5:
+        label = "Grid north is up"
     return element(
         "div",
         element("svg", arrow, viewBox="0 0 24 24", role="img", aria_label=label),
