@@ -38,6 +38,7 @@ _SPARING = {
     "batch": "Choose smaller frames (--frame), fewer --workers, or a lighter model.",
     "train": "Choose smaller frames in the dataset file, or a lighter backbone.",
     "evaluate": "Choose a smaller --boundary-tolerance.",
+    "report": "Leave --polygons out, or simplify them first: glnet-geo vectorize --simplify",
     "demo": "Make a smaller scene (--size).",
 }
 """What takes less memory."""

@@ -92,7 +92,9 @@ def scene_pyramid(
             _check_place(path, grid, reader.grid)
             there = scaled(grid, level.height, level.width)
             source = stack.enter_context(open_raster(path, safe))
-            aligned = stack.enter_context(onto_grid(path, source, there, has_means=True))
+            # There is no mean of the indices of a palette.
+            has_means = "palette" not in reader.band_marks
+            aligned = stack.enter_context(onto_grid(path, source, there, has_means))
             reader = SceneReader(path, reader.bands, _needed(reader), dataset=aligned, safe=safe)
         stretch = find_stretch(reader)
         view = reader.view(level.height, level.width)
@@ -113,6 +115,10 @@ def _needed(reader: SceneReader) -> int:
 
 
 def _open_scene(path: ScenePath, bands: Sequence[int | str], safe: bool) -> SceneReader:
+    if len(bands) not in (0, 1, 3):
+        raise RasterError(
+            f"{len(bands)} bands of {path} are chosen to be shown. Choose three, or one in grey."
+        )
     if bands:
         return SceneReader(path, bands, len(bands), _BANDS_ADVICE, safe=safe)
     with SceneReader(path, safe=safe) as probe:

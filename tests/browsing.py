@@ -17,7 +17,13 @@ from selenium.webdriver.chrome.service import Service
 
 BINARY = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
-_FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
+_FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+)
 
 # Every text with a background that is not see-through, and how they contrast by WCAG 2.
 _CONTRASTS = """

@@ -6,6 +6,8 @@ import base64
 import hashlib
 import json
 import re
+from configparser import ConfigParser
+from pathlib import Path
 
 import pytest
 
@@ -66,3 +68,13 @@ def test_policy_knows_style_and_script_by_their_hashes(tmp_path):
 def test_assets_name_nothing_outside(name):
     text = asset(name)
     assert not re.search(r"https?:|//[a-z]|@import|url\(|</", text)
+
+
+def test_assets_are_part_of_the_package():
+    root = Path(__file__).parent.parent
+    settings = ConfigParser()
+    settings.read(root / "setup.cfg")
+    patterns = settings["options.package_data"]["glnet_geo"].split()
+    shipped = {path for pattern in patterns for path in (root / "glnet_geo").glob(pattern)}
+    assets = {*(root / "glnet_geo" / "report_assets").iterdir()}
+    assert assets and assets <= shipped

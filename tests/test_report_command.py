@@ -15,6 +15,7 @@ import pytest
 import rasterio
 from affine import Affine
 from PIL import Image
+from rasterio.enums import ColorInterp
 
 from glnet_geo.errors import GlnetGeoError
 from glnet_geo.evaluation import evaluate
@@ -144,6 +145,21 @@ def test_scene_on_another_grid_is_brought_onto_the_map(tmp_path, raster):
     assert "lies on another grid" in page.read_text("utf-8")
 
 
+def test_palette_on_another_grid_keeps_its_colours(tmp_path, raster):
+    indices = np.kron(np.array([[3, 200], [200, 3]], np.uint8), np.ones((60, 90), np.uint8))
+    place = UTM["transform"] @ Affine.scale(0.5)
+    scene = placed_tif(
+        tmp_path / "scene.tif", indices, transform=place, marks=[ColorInterp.palette]
+    )
+    with rasterio.open(scene, "r+") as dataset:
+        dataset.write_colormap(1, {3: (250, 0, 0, 255), 200: (0, 0, 250, 255)})
+    page = tmp_path / "report.html"
+    write_report(raster, page, sources=ReportSources(scene=scene))
+    found = scene_pixels(page).astype(int)
+    assert np.abs(found[5:25, 5:40] - (250, 0, 0)).max() < 16
+    assert np.abs(found[5:25, 50:85] - (0, 0, 250)).max() < 16
+
+
 def test_what_does_not_fit_into_the_page_is_left_out(tmp_path):
     labels = np.random.default_rng(0).integers(0, 9, (2600, 2400), np.uint8)
     raster = placed_tif(tmp_path / "map.tif", labels)
@@ -177,6 +193,7 @@ WRONG = [
     (["map.tif", "--scene", "far.tif"], "does not overlap the map"),
     (["map.tif", "--scene", "placeless.tif"], "does not lie on the grid of the map"),
     (["map.tif", "--scene", "scene.tif", "--bands", "1,9,2"], "has no band 9"),
+    (["map.tif", "--scene", "scene.tif", "--bands", "1,2"], "Choose three, or one in grey"),
     (["map.tif", "--confidence", "far.tif"], "bands; one is needed"),
     (["map.tif", "--confidence", "beyond.tif"], "has values beyond 0 to 1"),
     (["map.tif", "--polygons", "none.gpkg"], "none.gpkg does not exist"),

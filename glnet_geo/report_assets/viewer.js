@@ -262,8 +262,9 @@
       }
       drawScale();
       stage.style.touchAction = isWhole() ? 'pan-y' : 'none';
-      find('zoom-out').disabled = isWhole();
-      find('zoom-in').disabled = state.scale >= mostScale() * 0.999;
+      // Not `disabled`, which would take the focus away from who presses them.
+      find('zoom-out').ariaDisabled = String(isWhole());
+      find('zoom-in').ariaDisabled = String(state.scale >= mostScale() * 0.999);
     });
   };
 
