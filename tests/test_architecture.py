@@ -150,6 +150,7 @@ FLOORS = (
         "map_options",
         "frame_source",
         "layer_output",
+        "loaded_model",
         "mapping",
         "segmenter",
         "scene_setup",
