@@ -1,10 +1,8 @@
 """The picture of a report in the documentation, taken in a real Chromium.
 
-glnet-geo demo -o demo --overwrite
-glnet-geo predict demo/scene.tif -o demo/landcover.tif --confidence demo/sure.tif --overwrite
-glnet-geo report demo/landcover.tif --scene demo/scene.tif --polygons demo/landcover.gpkg \
-        --confidence demo/sure.tif --reference demo/truth.tif -o demo/report.html --overwrite
-python benchmarks/report_picture.py demo/report.html docs/report.png [--scheme dark]
+    python benchmarks/report_picture.py demo/report.html docs/report.png [--scheme dark]
+
+The commands that make the page stand in docs/report.md.
 """
 
 from __future__ import annotations

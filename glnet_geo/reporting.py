@@ -65,7 +65,7 @@ class ReportSources:
 
     scene: ScenePath | None = None
     bands: tuple[int | str, ...] = ()
-    polygons: Path | None = None
+    polygons: Path | str | None = None
     layer: str | None = None
     confidence: ScenePath | None = None
     reference: ScenePath | None = None
@@ -147,7 +147,7 @@ _NOTHING_ELSE = ReportSources()
 
 def write_report(
     raster: ScenePath,
-    output: Path,
+    output: Path | str,
     *,
     sources: ReportSources = _NOTHING_ELSE,
     band: int | None = None,
@@ -174,7 +174,7 @@ def write_report(
             cannot be written; an existing one stays as it was.
     """
     started = time.monotonic()
-    path = scene_path(str(raster))
+    path, output = scene_path(str(raster)), Path(output)
     local = () if is_remote(path) else (Path(path),)
     check_output(output, overwrite, (*local, *sources.local_files()))
     fetched = any(
@@ -222,7 +222,7 @@ def _content(
     grid, ground = reader.grid, ground_of(reader.grid)
     outlines = None
     if sources.polygons is not None:  # what fails soonest comes first
-        outlines = draw_outlines(sources.polygons, sources.layer, grid, _OUTLINE_BYTES, safe)
+        outlines = draw_outlines(Path(sources.polygons), sources.layer, grid, _OUTLINE_BYTES, safe)
     with ExitStack() as stack:
         measured = None
         if sources.confidence is not None:
