@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -135,7 +136,7 @@ def palette_uri(positions: Bytes, colors: Bytes) -> str:
     image.putpalette(colors.astype(np.uint8).tobytes() + bytes(3))
     # The page changes the opacity of single classes: it finds an entry for each.
     alpha = bytes([255] * len(colors) + [0])
-    return _uri(image, "png", transparency=alpha, optimize=False, compress_level=9)
+    return _uri(image, "png", transparency=alpha, optimize=False, compress_level=7)
 
 
 def _mean_shades(shades: Bytes, transparent: int) -> Bytes:
@@ -185,30 +186,35 @@ def _within(
         first = _level(levels[start], encode, qualities[0], whole=True)
     chosen = [first]
     for pixels in levels[start + 1 :]:
-        spent = n_bytes(chosen)
-        if spent + _GROWTH * n_bytes(chosen[-1:]) > budget:
+        room = budget - n_bytes(chosen)
+        if _GROWTH * n_bytes(chosen[-1:]) > room:
             break
-        for quality in qualities:
-            level = _level(pixels, encode, quality)
-            if spent + n_bytes([level]) <= budget:
-                chosen.append(level)
-                break
-        else:
+        found = (_level(pixels, encode, quality, room=room) for quality in qualities)
+        level = next((one for one in found if n_bytes([one]) <= room), None)
+        if level is None:
             break
+        chosen.append(level)
     return tuple(chosen)
 
 
 def _level(
-    pixels: Bytes, encode: Callable[[Bytes, int], str], quality: int, whole: bool = False
+    pixels: Bytes,
+    encode: Callable[[Bytes, int], str],
+    quality: int,
+    whole: bool = False,
+    room: float = math.inf,
 ) -> Level:
+    """A picture in tiles, or some of them where they take more than there is room."""
     height, width = pixels.shape[:2]
     tile = max(height, width) if whole else TILE
-    tiles = tuple(
-        encode(np.ascontiguousarray(pixels[top : top + tile, left : left + tile]), quality)
-        for top in range(0, height, tile)
-        for left in range(0, width, tile)
-    )
-    return Level(height, width, tile, tiles)
+    tiles: list[str] = []
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
+            part = pixels[top : top + tile, left : left + tile]
+            tiles.append(encode(np.ascontiguousarray(part), quality))
+        if sum(map(len, tiles)) > room:
+            break
+    return Level(height, width, tile, tuple(tiles))
 
 
 def _uri(image: Image.Image, kind: str, **options: object) -> str:

@@ -108,28 +108,33 @@ def out(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as one:
+        yield one
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_in_a_browser(out, scheme):
-    with chromium() as browser:
-        for width in (390, 1280):
-            browser.show(out / "index.html", scheme, width)
-            assert browser.run("return document.documentElement.scrollWidth") <= width
-        assert min(browser.contrasts()) > (4.5, "")
-        assert browser.requests() == [(out / "index.html").absolute().as_uri()]
-        nodes = browser.named_nodes()
-        needing = {"button", "searchbox", "combobox", "image", "link", "region", "list"}
-        assert [role for role, name in nodes if role in needing - {"list"} and not name] == []
-        assert ("searchbox", "Name contains") in nodes and ("combobox", "State") in nodes
-        shown = "return document.querySelectorAll('#cards > li:not([hidden])').length"
-        assert browser.run(shown) == 6
-        browser.driver.find_element("id", "name").send_keys("NORTH/3")
-        assert browser.run(shown) == 1
-        said = browser.driver.find_element("id", "said").text
-        assert said == "1 of 6 scenes are shown."
-        browser.driver.find_element("id", "name").clear()
-        browser.driver.find_element("id", "state").send_keys("failed")
-        assert browser.run(shown) == 1
-        assert browser.messages() == []
+def test_page_in_a_browser(browser, out, scheme):
+    for width in (390, 1280):
+        browser.show(out / "index.html", scheme, width)
+        assert browser.run("return document.documentElement.scrollWidth") <= width
+    assert min(browser.contrasts()) > (4.5, "")
+    assert browser.requests() == [(out / "index.html").absolute().as_uri()]
+    nodes = browser.named_nodes()
+    needing = {"button", "searchbox", "combobox", "image", "link", "region", "list"}
+    assert [role for role, name in nodes if role in needing - {"list"} and not name] == []
+    assert ("searchbox", "Name contains") in nodes and ("combobox", "State") in nodes
+    shown = "return document.querySelectorAll('#cards > li:not([hidden])').length"
+    assert browser.run(shown) == 6
+    browser.driver.find_element("id", "name").send_keys("NORTH/3")
+    assert browser.run(shown) == 1
+    said = browser.driver.find_element("id", "said").text
+    assert said == "1 of 6 scenes are shown."
+    browser.driver.find_element("id", "name").clear()
+    browser.driver.find_element("id", "state").send_keys("failed")
+    assert browser.run(shown) == 1
+    assert browser.messages() == []
 
 
 @pytest.fixture
