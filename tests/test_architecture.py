@@ -66,6 +66,7 @@ FLOORS = (
         "union_find",
         "heap",
         "dissolving",
+        "matrix_drawing",
         "sieve",
         "lattice",
         "sweep_tables",
@@ -213,7 +214,7 @@ FENCES = {
     "shapely": {"features", "outlines", "tile_groups"},
     "geopandas": {"features", "outlines", "sample_points"},
     "numba": {"kernels"},
-    "matplotlib": {"confusion_files", "training_log"},
+    "matplotlib": {"confusion_files", "matrix_drawing", "training_log"},
     "pyogrio": {
         "layer_writer",
         "outlines",
