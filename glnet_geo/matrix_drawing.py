@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 _CELL_IN = 0.75  # inches that a cell takes
 _MOST_NUMBERS = 24  # columns up to which cells hold figures
@@ -80,7 +81,9 @@ class MatrixPicture:
                     fontsize=7,
                     color="white" if shade > _DARK * self.darkest else "black",
                 )
-        figure.colorbar(image, ax=axes, label=self.shade_title, shrink=0.8)
+        figure.colorbar(
+            image, ax=axes, label=self.shade_title, shrink=0.8, format=PercentFormatter(1)
+        )
         return figure
 
 

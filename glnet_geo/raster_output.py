@@ -35,6 +35,7 @@ from glnet_geo.raster_parts import (
 )
 from glnet_geo.sidecar import ClassSet, sidecar_path, sidecar_xml
 
+_PRODUCT = "finished"
 _IN_MEMORY = 32_000_000  # pixels of a map
 COG = {
     "driver": "COG",
@@ -88,6 +89,11 @@ class MapContent:
 
 class MapParts(RasterParts):
     """A class raster that is made in horizontal parts, each of which survives a crash."""
+
+    @property
+    def product(self) -> Path:
+        """The finished file, as long as it is not in its place."""
+        return self._folder / _PRODUCT
 
     def publish(
         self,
@@ -164,7 +170,7 @@ def _publish_map(
     prepare: Callable[[], None] = lambda: None,
 ) -> MapContent:
     """Makes the final file of a virtual raster, checks what it holds and puts it in its place."""
-    mosaic, finished, side = folder / "mosaic", folder / "finished", folder / "side"
+    mosaic, finished, side = folder / "mosaic", folder / _PRODUCT, folder / "side"
     with writing(output), quiet():
         mosaic.write_bytes(joined)
         copy_raster(mosaic, finished, **COG)
