@@ -155,7 +155,8 @@ def _remarks(summary: ChangeSummary) -> Iterator[str]:
 def _amount(summary: ChangeSummary, area: float) -> str:
     if summary.unit == "px":
         return f"{area:,.0f} px"
-    digits = 1 if summary.area >= 1e6 else 3
+    # Changes are a small part of the whole.
+    digits = 1 if summary.area >= 1e8 else 2 if summary.area >= 1e6 else 3
     if 0 < area < 0.5 * 10 ** (4 - digits):
         return f"< {10**-digits:g} ha"
     return f"{area / 1e4:,.{digits}f} ha"

@@ -13,7 +13,13 @@ from glnet_geo.change_matrix import ChangeMatrix
 from glnet_geo.change_summary import HECTARE, ChangeSummary, change_files
 from glnet_geo.errors import OutputError
 from glnet_geo.evaluation_result import share_text
-from glnet_geo.matrix_drawing import MatrixPicture, area_text, count_text, shares_of_rows
+from glnet_geo.matrix_drawing import (
+    MOST_COLUMNS,
+    MatrixPicture,
+    area_text,
+    count_text,
+    shares_of_rows,
+)
 from glnet_geo.outputs import check_distinct, check_output
 
 if TYPE_CHECKING:
@@ -76,19 +82,20 @@ def draw_changes(found: ChangeSummary) -> Figure:
 
     Cells hold the share of the old class, and hectares or else pixels.
     """
-    matrix, count = found.kept, len(found.classes)
-    shares = shares_of_rows(
-        matrix.pixels[:-1, :-1] if found.unit == "px" else matrix.areas[:-1, :-1]
-    )
-    shades = np.full((count + 1, count + 1), np.nan)
-    shades[:-1, :-1] = np.where(np.eye(count, dtype=np.bool_), np.nan, shares)
+    matrix, names = found.kept, [one.name for one in found.classes]
+    count = len(names)
+    table = matrix.pixels if found.unit == "px" else matrix.areas
+    shares = shares_of_rows(table[:-1, :-1])
+    shades = np.where(np.eye(count, dtype=np.bool_), np.nan, shares)
+    if count < MOST_COLUMNS:  # else there are no texts, which sums consist of
+        shades = np.pad(shades, (0, 1), constant_values=np.nan)
+        names.append(SUM)
     texts = [
-        [_text(found, matrix.pixels[y, x], matrix.areas[y, x]) for x in range(count + 1)]
-        for y in range(count + 1)
+        [_text(found, matrix.pixels[y, x], matrix.areas[y, x]) for x in range(len(names))]
+        for y in range(len(names))
     ]
     for y, x in np.argwhere(matrix.pixels[:-1, :-1]).tolist():
         texts[y][x] = f"{share_text(shares[y, x], 1)}\n{texts[y][x]}"
-    names = [*(one.name for one in found.classes), SUM]
     changed, changed_area = matrix.changed
     part = _text(found, changed, changed_area) or "nothing"
     return MatrixPicture(
@@ -100,7 +107,7 @@ def draw_changes(found: ChangeSummary) -> Figure:
         "new",
         "share of the old class that changed",
         f"{part} of {_text(found, found.pixels, found.area)} changed",
-        max(float(np.nanmax(shades, initial=0.0)), 1e-9),
+        float(np.nanmax(shades, initial=0.0)) or 1.0,
     ).draw()
 
 

@@ -12,8 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-_CELL_IN = 0.75  # inches that a cell takes
-_MOST_NUMBERS = 24  # columns up to which cells hold figures
+MOST_COLUMNS = 24
+"""Columns up to which cells hold texts."""
+
+_CELL_IN = 0.75  # inches that a cell with a text takes
+_PLAIN_CELL_IN = 0.3
 _MOST_SIDE_IN = 40.0
 _DPI = 120
 _DARK = 0.55  # part of the scale from which figures are white
@@ -49,8 +52,11 @@ class MatrixPicture:
 
     def draw(self) -> Figure:
         """The picture; of many columns it has no texts."""
-        width = min(_CELL_IN * len(self.columns), _MOST_SIDE_IN)
-        height = min(_CELL_IN * len(self.rows), _MOST_SIDE_IN)
+        has_texts = len(self.columns) <= MOST_COLUMNS
+        side = _CELL_IN if has_texts else _PLAIN_CELL_IN
+        width, height = (
+            min(side * len(names), _MOST_SIDE_IN) for names in (self.columns, self.rows)
+        )
         figure = Figure(figsize=(width + 4, height + 3), dpi=_DPI, layout="constrained")
         FigureCanvasAgg(figure)  # which becomes the figure's own
         axes = figure.add_subplot()
@@ -70,7 +76,7 @@ class MatrixPicture:
         axes.set_xlabel(self.column_title)
         axes.set_ylabel(self.row_title)
         axes.set_title(self.title, fontsize="medium")
-        if len(columns) <= _MOST_NUMBERS:
+        if has_texts:
             for (row, column), shade in np.ndenumerate(self.shades):
                 axes.text(
                     column,
