@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from glnet_geo.boundary_scores import MOST_PX
-from glnet_geo.change_files import check_change_files, draw_changes, write_table
+from glnet_geo.change_files import check_change_files, picture_of, write_table
 from glnet_geo.change_legend import ChangeLegend
 from glnet_geo.change_matrix import RULES, ChangeTally
 from glnet_geo.change_output import CodeSpool, write_changes
@@ -70,14 +70,14 @@ class ChangeRules:
 def detect_change(
     old: ScenePath,
     new: ScenePath,
-    output: Path,
+    output: Path | str,
     *,
     align: bool = False,
     rules: ChangeRules = ChangeRules(),
     old_confidence: ScenePath | None = None,
     new_confidence: ScenePath | None = None,
-    polygons: Path | None = None,
-    aoi: Path | None = None,
+    polygons: Path | str | None = None,
+    aoi: Path | str | None = None,
     legend: Legend | None = None,
     old_band: int | None = None,
     new_band: int | None = None,
@@ -113,6 +113,8 @@ def detect_change(
             there is nothing to compare; existing outputs stay as they were.
     """
     started = time.monotonic()
+    output = Path(output)
+    polygons, aoi = (None if one is None else Path(one) for one in (polygons, aoi))
     _check_confidence(rules, old_confidence, new_confidence)
     given = (
         MapInput(scene_path(str(old)), old_band, _path_of(old_confidence)),
@@ -218,7 +220,7 @@ class _Work:
         summary = self._summary(order, legend)
         table, picture = folder / "table", folder / "picture"
         write_table(table, summary)
-        draw_changes(summary).savefig(picture, format="png")
+        picture_of(summary).save(picture)
 
         def place_others(product: Path) -> None:
             if polygons is not None:

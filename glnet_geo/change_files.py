@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,9 +20,6 @@ from glnet_geo.matrix_drawing import (
     shares_of_rows,
 )
 from glnet_geo.outputs import check_distinct, check_output
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SUM = "(sum)"
 """What the row and the column of sums are called."""
@@ -77,7 +73,7 @@ def _decimal(hectares: float) -> str:
     return f"{hectares:.8f}".rstrip("0").rstrip(".")
 
 
-def draw_changes(found: ChangeSummary) -> Figure:
+def picture_of(found: ChangeSummary) -> MatrixPicture:
     """The matrix of the map of changes, what did not change without a shade.
 
     Cells hold the share of the old class, and hectares or else pixels.
@@ -108,7 +104,7 @@ def draw_changes(found: ChangeSummary) -> Figure:
         "share of the old class that changed",
         f"{part} of {_text(found, found.pixels, found.area)} changed",
         float(np.nanmax(shades, initial=0.0)) or 1.0,
-    ).draw()
+    )
 
 
 def _text(found: ChangeSummary, pixels: int, area: float) -> str:

@@ -6,7 +6,6 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +14,6 @@ from glnet_geo.errors import OutputError
 from glnet_geo.evaluation_result import Evaluation
 from glnet_geo.matrix_drawing import MatrixPicture, area_text, count_text, shares_of_rows
 from glnet_geo.outputs import check_output, publish, working_folder
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 NO_CLASS_LABEL = "(no class)"
 _SUFFIX = ".json"
@@ -56,7 +52,7 @@ def write_evaluation(output: Path, found: Evaluation) -> None:
             f"{json.dumps(found.to_dict(), indent=1, ensure_ascii=False)}\n", "utf-8"
         )
         _write_csv(made[1], found)
-        draw_confusion(found).savefig(made[2], format="png")
+        _picture_of(found).save(made[2])
         publish(made[1], table)
         publish(made[2], picture)
         publish(made[0], output)
@@ -72,7 +68,7 @@ def _write_csv(path: Path, found: Evaluation) -> None:
             writer.writerow([name, *row])
 
 
-def draw_confusion(found: Evaluation) -> Figure:
+def _picture_of(found: Evaluation) -> MatrixPicture:
     """The matrix with shares of the reference's classes as shades.
 
     Cells hold the share of the row, and hectares or else pixels.
@@ -91,7 +87,7 @@ def draw_confusion(found: Evaluation) -> Figure:
         "prediction",
         "share of the reference's class",
         _title(found),
-    ).draw()
+    )
 
 
 def _cells(

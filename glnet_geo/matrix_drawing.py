@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -50,8 +51,8 @@ class MatrixPicture:
     title: str
     darkest: float = 1.0
 
-    def draw(self) -> Figure:
-        """The picture; of many columns it has no texts."""
+    def save(self, path: Path) -> None:
+        """Writes it as a PNG; of many columns without texts."""
         has_texts = len(self.columns) <= MOST_COLUMNS
         side = _CELL_IN if has_texts else _PLAIN_CELL_IN
         width, height = (
@@ -90,7 +91,7 @@ class MatrixPicture:
         figure.colorbar(
             image, ax=axes, label=self.shade_title, shrink=0.8, format=PercentFormatter(1)
         )
-        return figure
+        figure.savefig(path, format="png")
 
 
 def shares_of_rows(

@@ -155,6 +155,7 @@ FLOORS = (
         "map_options",
         "frame_source",
         "layer_output",
+        "loaded_model",
         "mapping",
         "segmenter",
         "scene_setup",
@@ -222,7 +223,7 @@ FENCES = {
     "shapely": {"features", "outlines", "tile_groups"},
     "geopandas": {"features", "outlines", "sample_points"},
     "numba": {"kernels"},
-    "matplotlib": {"confusion_files", "matrix_drawing", "training_log"},
+    "matplotlib": {"matrix_drawing", "training_log"},
     "pyogrio": {
         "layer_writer",
         "outlines",
