@@ -25,6 +25,7 @@ from glnet_geo.change_source import MapInput, MapPair, PairReading
 from glnet_geo.change_summary import ChangeSummary, change_files
 from glnet_geo.class_table import MapClass
 from glnet_geo.errors import GlnetGeoError, RasterError
+from glnet_geo.geopackage import check_replaced
 from glnet_geo.ground import Ground
 from glnet_geo.legend import Legend
 from glnet_geo.map_summary import peak_bytes
@@ -33,6 +34,7 @@ from glnet_geo.outputs import check_not_input, publish, working_folder
 from glnet_geo.remote import ScenePath, is_remote, scene_path
 from glnet_geo.units import Area, Length
 from glnet_geo.vector_formats import format_of
+from glnet_geo.vector_layer import GEOPACKAGE
 from glnet_geo.vector_summary import VectorSummary
 from glnet_geo.vectorizing import Generalisation, vectorize
 
@@ -122,8 +124,8 @@ def detect_change(
     )
     paths = [path for one in given for path in one.paths] + ([aoi] if aoi else [])
     check_change_files(output, polygons, overwrite, [Path(p) for p in paths if not is_remote(p)])
-    if polygons is not None:
-        format_of(polygons)
+    if polygons is not None and format_of(polygons) == GEOPACKAGE and polygons.exists():
+        check_replaced([LAYER], polygons, "Choose another file")
     options = PairReading(align, legend, rules.min_confidence, aoi, safe)
     with (
         gdal_environment(remote=any(one.is_fetched for one in given)),

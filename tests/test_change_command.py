@@ -139,6 +139,16 @@ class TestFiles:
         assert cli("change", *maps, *words, "--overwrite").code == 0
         assert (tmp_path / "c.tif").stat().st_size > 1000
 
+    def test_a_geopackage_with_other_layers_is_kept(
+        self, cli: Run, maps: tuple[Path, Path], tmp_path: Path
+    ) -> None:
+        assert cli("vectorize", maps[0], "-o", tmp_path / "c.gpkg", "-q").code == 0
+        before = files(tmp_path)
+        words = ("-o", tmp_path / "c.tif", "--vectorize", tmp_path / "c.gpkg", "--overwrite")
+        result = cli("change", *maps, *words)
+        assert result.code == 1 and "'landcover', which --overwrite would delete" in result.error
+        assert "Choose another file" in result.error and files(tmp_path) == before
+
     def test_a_failed_run_leaves_everything_as_it_was(
         self,
         cli: Run,
