@@ -30,7 +30,7 @@ _OPTIONS = {"confidence": "--min-confidence", "tolerance": "--tolerance", "min_a
 @click.command()
 @click.argument("old")
 @click.argument("new")
-@output_option("GeoTIFF, such as change.tif (change.csv and change.png come beside it),")
+@output_option("GeoTIFF, with a table (.csv) and a picture (.png) beside it,")
 @click.option("--align", is_flag=True, help="Read NEW on the grid of OLD where theirs differ.")
 @click.option(
     "--tolerance",
