@@ -39,6 +39,7 @@ bench-all: bench
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/plans.py
 	$(BIN)/python benchmarks/vectorizing.py
+	$(BIN)/python benchmarks/changes.py
 	$(BIN)/python benchmarks/listing.py
 	$(BIN)/python benchmarks/remote.py
 	$(BIN)/python benchmarks/batching.py

@@ -12,6 +12,7 @@ The layers, from the bottom up; a module imports from its own floor downwards on
     vectorizing                                      a class raster to polygons
     stratified_sampling, labelled_sample             a class raster to points, and areas from them
     evaluation                                       class rasters against references
+    change_*                                         class rasters against older ones
     reporting                                        a class raster as a page to look at
     labels, sampling, training, validation           a model from labelled scenes
     batch_*, engines, batching                       many scenes to both, on one machine or many
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from glnet_geo.area_estimates import AreaEstimates, estimate_areas
     from glnet_geo.batch_report import BatchOptions, BatchReport
     from glnet_geo.batching import batch
+    from glnet_geo.change_detection import ChangeRules, detect_change
+    from glnet_geo.change_summary import ChangeSummary
     from glnet_geo.checkpoint import ModelCard, read_card
     from glnet_geo.demonstration import run_demo
     from glnet_geo.errors import GlnetGeoError
@@ -62,6 +65,8 @@ _HOMES = {
     "AreaEstimates": "area_estimates",
     "BatchOptions": "batch_report",
     "BatchReport": "batch_report",
+    "ChangeRules": "change_detection",
+    "ChangeSummary": "change_summary",
     "Evaluation": "evaluation_result",
     "FrameExtent": "tiling",
     "Generalisation": "vectorizing",
@@ -87,6 +92,7 @@ _HOMES = {
     "VectorSummary": "vector_summary",
     "assess_areas": "labelled_sample",
     "batch": "batching",
+    "detect_change": "change_detection",
     "draw_sample": "stratified_sampling",
     "estimate_areas": "area_estimates",
     "evaluate": "evaluation",
@@ -106,6 +112,8 @@ __all__ = [
     "AreaEstimates",
     "BatchOptions",
     "BatchReport",
+    "ChangeRules",
+    "ChangeSummary",
     "Evaluation",
     "FrameExtent",
     "Generalisation",
@@ -131,6 +139,7 @@ __all__ = [
     "VectorSummary",
     "assess_areas",
     "batch",
+    "detect_change",
     "draw_sample",
     "estimate_areas",
     "evaluate",
