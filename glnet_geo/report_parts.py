@@ -32,7 +32,7 @@ def table(
     head = element("tr", (_head(one) for one in heads))
     whole = element(
         "table",
-        element("caption", caption),
+        element("caption", element("span", caption)),
         element("thead", head),
         element("tbody", rows),
         class_=class_ or None,

@@ -163,9 +163,13 @@ def test_palette_on_another_grid_keeps_its_colours(tmp_path, raster):
 def test_what_does_not_fit_into_the_page_is_left_out(tmp_path):
     labels = np.random.default_rng(0).integers(0, 9, (2600, 2400), np.uint8)
     raster = placed_tif(tmp_path / "map.tif", labels)
+    scene = placed_tif(tmp_path / "scene.tif", noise(2600, 2400))
+    confidence = placed_tif(tmp_path / "sure.tif", noise(2600, 2400, 1) / np.float32(255))
     page = tmp_path / "report.html"
-    summary = write_report(raster, page)
+    sources = ReportSources(scene=scene, confidence=confidence)
+    summary = write_report(raster, page, sources=sources)
     assert summary.n_bytes < 5_000_000
+    assert page.stat().st_size == summary.n_bytes
     levels = views(page)["layers"]["map"]
     assert (levels[0]["height"], levels[0]["width"]) == (1300, 1200)
     assert summary.shown == (levels[-1]["height"], levels[-1]["width"])
