@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,6 +84,11 @@ def test_hostile_names_stay_text_and_links_lead_to_files(tmp_path):
     link = re.findall(r'href="(\./[^"]*\.tif)"', text)[0]
     assert (tmp_path / unquote(link)).is_file()
     assert not re.search("[#?<]", link)
+
+
+def test_names_of_files_that_are_no_text(tmp_path):
+    (card,) = cards(written(tmp_path, [failed(os.fsdecode(b"m\xff"), "cannot be read")]))
+    assert "<h3>m\N{REPLACEMENT CHARACTER}</h3>" in card
 
 
 def test_a_map_that_is_gone_has_no_picture(tmp_path):

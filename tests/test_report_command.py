@@ -145,6 +145,26 @@ def test_scene_on_another_grid_is_brought_onto_the_map(tmp_path, raster):
     assert "lies on another grid" in page.read_text("utf-8")
 
 
+def test_ids_that_are_large_or_below_nothing(cli, tmp_path):
+    path = tmp_path / "map.tif"
+    placed_tif(
+        path, np.kron(np.array([[-5, 300], [7, -9999]], np.int16), np.ones((2, 3), np.int16))
+    )
+    with rasterio.open(path, "r+") as dataset:
+        dataset.nodata = -9999
+    page = tmp_path / "report.html"
+    result = cli("report", path, "-o", page, "--json")
+    found = json.loads(result.out)
+    assert {one["id"]: one["pixels"] for one in found["classes"]} == {-5: 6, 300: 6, 7: 6}
+    assert found["nodata_pixels"] == 6
+    data = re.findall(
+        r'id="picture-map" src="data:image/png;base64,([^"]*)"', page.read_text("utf-8")
+    )
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(data[0]))).convert("RGBA"))
+    assert picture[..., 3].tolist() == [[255] * 6] * 2 + [[255] * 3 + [0] * 3] * 2
+    assert len({tuple(one) for one in picture.reshape(-1, 4).tolist() if one[3]}) == 3
+
+
 def test_palette_on_another_grid_keeps_its_colours(tmp_path, raster):
     indices = np.kron(np.array([[3, 200], [200, 3]], np.uint8), np.ones((60, 90), np.uint8))
     place = UTM["transform"] @ Affine.scale(0.5)
