@@ -47,7 +47,7 @@ def environment(home: Path) -> dict[str, str]:
 def has_qgis() -> bool:
     """Whether there is a QGIS to ask."""
     try:
-        command = [PYTHON, "-c", "import importlib.util as u; assert u.find_spec('qgis')"]
+        command = [PYTHON, "-I", "-c", "import qgis.core"]
         return not subprocess.run(command, capture_output=True, env=environment(Path())).returncode
     except OSError:
         return False
@@ -56,13 +56,14 @@ def has_qgis() -> bool:
 needs_qgis = pytest.mark.skipif(not has_qgis(), reason=f"needs QGIS: {INSTALL}")
 
 
-def run_qgis(script: Path, request: object, folder: Path) -> Any:
+def run_qgis(script: Path, request: object, folder: Path, **variables: str) -> Any:
     """What a script in QGIS answers: the JSON on its marked line.
 
     Args:
         script: A script that reads JSON from stdin, as `tests/qgis_session.py` does.
         request: What it gets.
         folder: A folder for the profile of QGIS.
+        variables: More for its environment.
     """
     home = folder / "qgis-home"
     home.mkdir(mode=0o700)
@@ -72,10 +73,10 @@ def run_qgis(script: Path, request: object, folder: Path) -> Any:
         capture_output=True,
         text=True,
         timeout=_SECONDS,
-        env=environment(home),
+        env={**environment(home), **variables},
         cwd=home,
     )
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == 0, f"{result.returncode}: {result.stderr}"
     (line,) = [line for line in result.stdout.splitlines() if line.startswith(_MARK)]
     return {**json.loads(line.removeprefix(_MARK)), "stderr": result.stderr}
 
