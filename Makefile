@@ -2,10 +2,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-qgis test-slow bench bench-all build/src
+.PHONY: help demo docs test test-qgis test-slow bench bench-all build/src
 
 help:
 	@echo "make demo       map a synthetic scene, into demo/"
+	@echo "make docs       the page of the Python API, from the docstrings"
 	@echo "make test       lint, types and tests, as CI runs them"
 	@echo "make test-qgis  the tests in a real QGIS, which make test skips where there is none"
 	@echo "make test-slow  the long forms of the tests"
@@ -14,6 +15,9 @@ help:
 
 demo: $(VENV)/installed
 	$(BIN)/glnet-geo demo -o demo --overwrite
+
+docs: $(VENV)/installed-dev
+	$(BIN)/python docs/make_api.py
 
 test: $(VENV)/installed-dev build/src
 	$(BIN)/ruff check .

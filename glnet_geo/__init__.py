@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from glnet_geo.area_estimates import AreaEstimates, estimate_areas
     from glnet_geo.batch_report import BatchOptions, BatchReport
     from glnet_geo.batching import batch
-    from glnet_geo.checkpoint import ModelCard, load_model, read_card
+    from glnet_geo.checkpoint import ModelCard, read_card
     from glnet_geo.demonstration import run_demo
     from glnet_geo.errors import GlnetGeoError
     from glnet_geo.evaluation import evaluate
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from glnet_geo.importing import import_checkpoints
     from glnet_geo.labelled_sample import assess_areas
     from glnet_geo.legend import LandCover, Legend
+    from glnet_geo.loaded_model import Model, load_model
     from glnet_geo.map_options import MapOptions
     from glnet_geo.map_summary import MapSummary
     from glnet_geo.planning import ScenePlan, plan_scene
@@ -68,6 +69,7 @@ _HOMES = {
     "Length": "units",
     "MapOptions": "map_options",
     "MapSummary": "map_summary",
+    "Model": "loaded_model",
     "ModelCard": "checkpoint",
     "PolygonOptions": "polygon_options",
     "SampleDesign": "sample_design",
@@ -86,7 +88,7 @@ _HOMES = {
     "evaluate": "evaluation",
     "fit": "fitting",
     "import_checkpoints": "importing",
-    "load_model": "checkpoint",
+    "load_model": "loaded_model",
     "plan_scene": "planning",
     "predict": "prediction",
     "read_card": "checkpoint",
@@ -108,6 +110,7 @@ __all__ = [
     "Length",
     "MapOptions",
     "MapSummary",
+    "Model",
     "ModelCard",
     "PolygonOptions",
     "SampleDesign",

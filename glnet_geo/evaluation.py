@@ -52,7 +52,7 @@ def evaluate(
     prediction: ScenePath,
     reference: ScenePath | None = None,
     *,
-    output: Path | None = None,
+    output: Path | str | None = None,
     legend: Legend | None = None,
     ignore: Iterable[str | int] = (),
     align: bool = False,
@@ -97,6 +97,7 @@ def evaluate(
     pairs = find_pairs(prediction, reference)
     if safe:
         check_pairs(pairs, prediction, reference)
+    output = None if output is None else Path(output)
     given = [one for pair in pairs.pairs for one in (pair.prediction, pair.reference)]
     if output is not None:
         files = [one for one in (prediction, *given) if isinstance(one, Path)]

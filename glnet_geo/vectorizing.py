@@ -74,13 +74,13 @@ class Generalisation:
 
 def vectorize(
     raster: Path | str,
-    output: Path,
+    output: Path | str,
     *,
     band: int | None = None,
     generalisation: Generalisation = Generalisation(),
     classes: Sequence[str] = (),
     exclude: Sequence[str] = (),
-    confidence: Path | None = None,
+    confidence: Path | str | None = None,
     dissolve: bool = False,
     layer: str = DEFAULT_LAYER,
     layer_per_class: bool = False,
@@ -122,7 +122,8 @@ def vectorize(
             output stays as it was.
     """
     started = time.monotonic()
-    source = scene_path(str(raster))
+    source, output = scene_path(str(raster)), Path(output)
+    confidence = None if confidence is None else Path(confidence)
     inputs = [Path(one) for one in (source, confidence) if one and not is_remote(one)]
     check_output(output, overwrite or append, tuple(inputs))
     with ExitStack() as stack:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ PYTHON = os.environ.get("QGIS_PYTHON", "/usr/bin/python3")
 INSTALL = "apt-get install --no-install-recommends python3-qgis qgis-providers"
 _MARK = "answers of QGIS: "
 _SECONDS = 120
+# What GDAL says of any raster that lies nowhere.
+_NO_PLACE = re.compile("Unable to compute a transformation between pixel/line and georeferenced")
 _WITH_CLASSES_FROM_TABLES = (3, 30)  # where QGIS reads attribute tables before colour tables
 
 
@@ -56,20 +59,22 @@ def has_qgis() -> bool:
 needs_qgis = pytest.mark.skipif(not has_qgis(), reason=f"needs QGIS: {INSTALL}")
 
 
-def run_qgis(script: Path, request: object, folder: Path, **variables: str) -> Any:
-    """What a script in QGIS answers: the JSON on its marked line.
+def call_qgis(
+    script: Path, *words: object, home: Path, text: str = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs a script by the Python that has QGIS; it has to end well.
 
     Args:
-        script: A script that reads JSON from stdin, as `tests/qgis_session.py` does.
-        request: What it gets.
-        folder: A folder for the profile of QGIS.
+        script: The script.
+        words: Its arguments.
+        home: A folder for the profile of QGIS.
+        text: What it reads from stdin.
         variables: More for its environment.
     """
-    home = folder / "qgis-home"
-    home.mkdir(mode=0o700)
+    home.chmod(0o700)  # or Qt complains
     result = subprocess.run(
-        [PYTHON, "-I", str(script), _MARK],
-        input=json.dumps(request),
+        [PYTHON, "-I", str(script), *map(str, words)],
+        input=text,
         capture_output=True,
         text=True,
         timeout=_SECONDS,
@@ -77,6 +82,19 @@ def run_qgis(script: Path, request: object, folder: Path, **variables: str) -> A
         cwd=home,
     )
     assert result.returncode == 0, f"{result.returncode}: {result.stderr}"
+    return result
+
+
+def ask_qgis(script: Path, request: object, home: Path, **variables: str) -> Any:
+    """What a script in QGIS answers: the JSON on its marked line.
+
+    Args:
+        script: A script that reads JSON from stdin, as `tests/qgis_session.py` does.
+        request: What it gets.
+        home: A folder for the profile of QGIS.
+        variables: More for its environment.
+    """
+    result = call_qgis(script, _MARK, home=home, text=json.dumps(request), **variables)
     (line,) = [line for line in result.stdout.splitlines() if line.startswith(_MARK)]
     return {**json.loads(line.removeprefix(_MARK)), "stderr": result.stderr}
 
@@ -164,7 +182,7 @@ class Shown:
 
 
 def look(looks: Sequence[Look], folder: Path) -> list[Shown]:
-    """Opens files in QGIS, one start for all.
+    """Opens files in QGIS, one start for all, in which it must not complain.
 
     Args:
         looks: The files.
@@ -172,7 +190,9 @@ def look(looks: Sequence[Look], folder: Path) -> list[Shown]:
     """
     pictures = [folder / f"{number}.png" for number in range(len(looks))]
     requests = [one.request(path) for one, path in zip(looks, pictures, strict=True)]
-    told = run_qgis(Path(__file__).with_name("qgis_session.py"), requests, folder)
+    told = ask_qgis(Path(__file__).with_name("qgis_session.py"), requests, folder)
+    complaints = [line for line in told["stderr"].splitlines() if not _NO_PLACE.search(line)]
+    assert not complaints, "\n".join(complaints)
     major, minor = map(int, told["version"].split("-")[0].split(".")[:2])
     return [
         Shown(answer, (major, minor), np.asarray(Image.open(path)) if path.exists() else None)

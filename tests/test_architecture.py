@@ -146,6 +146,7 @@ FLOORS = (
         "map_options",
         "frame_source",
         "layer_output",
+        "loaded_model",
         "mapping",
         "segmenter",
         "scene_setup",

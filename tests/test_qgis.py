@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,13 @@ from glnet_geo.legend import DUBAI, NODATA, LandCover, Legend
 from glnet_geo.raster_output import class_map
 from tests.batch_tiles import lively_model
 from tests.class_maps import NAMED, named_map, patches
-from tests.in_qgis import Look, Shown, look, needs_qgis
+from tests.in_qgis import Look, Shown, call_qgis, look, needs_qgis
 from tests.models import small_model
 from tests.rasters import UTM, noise, placed_tif
 
 pytestmark = needs_qgis
+
+ROOT = Path(__file__).parents[1]
 
 SHAPE = (60, 80)
 ZOOM = 3.5  # at which polygons are drawn
@@ -39,7 +42,7 @@ AWKWARD = Legend(
     (
         LandCover(0, "<b>Wald</b> & 'Wiese'", (0, 128, 0)),
         LandCover(1, 'Straße "Süd" 水', (255, 255, 0)),
-        LandCover(2, "100 %, [x] {y} \\ | 'z'", (254, 1, 2)),
+        LandCover(2, "100 %, [x] {y} | 'z'", (254, 1, 2)),
     ),
 )
 LAYER_NAMES = layer_names({one.id: one.name for one in AWKWARD.classes})
@@ -293,3 +296,13 @@ def test_points_to_be_labelled(files):
     choices = shown.answer["choices"]["reference"]
     assert choices == ["", *(one.name for one in AWKWARD.classes)]
     assert shown.answer["hidden"] == ["stratum", "map_class"]
+
+
+def test_the_picture_of_the_documentation_is_drawn(files, tmp_path):
+    for name, made in (("scene.tif", "awkward.tif"), ("landcover.tif", "awkward.tif")):
+        shutil.copy(files.folder / made, tmp_path / name)
+    shutil.copy(files.folder / "awkward.gpkg", tmp_path / "landcover.gpkg")
+    picture = tmp_path / "qgis.png"
+    call_qgis(ROOT / "docs" / "qgis" / "picture.py", tmp_path, picture, home=tmp_path)
+    drawn = {color for _, color in Image.open(picture).getcolors(1 << 20)}
+    assert {one.rgb for one in AWKWARD.classes} <= drawn

@@ -16,7 +16,7 @@ from pyproj import Transformer
 
 from glnet_geo.legend import DUBAI, NODATA
 from tests.class_maps import named_map, patches, read_polygons
-from tests.in_qgis import needs_qgis, run_qgis
+from tests.in_qgis import ask_qgis, needs_qgis
 from tests.models import small_model
 from tests.rasters import UTM, noise, placed_tif
 
@@ -84,7 +84,7 @@ def answers(folder, tmp_path_factory) -> dict[str, dict[str, Any]]:
     script = Path(__file__).with_name("qgis_processing_session.py")
     # Such as a QGIS on Windows has for its own Python: no other one starts with them.
     variables = {"PYTHONHOME": "/nowhere", "PYTHONPATH": "/nowhere"}
-    told = run_qgis(script, request, tmp_path_factory.mktemp("profile"), **variables)
+    told = ask_qgis(script, request, tmp_path_factory.mktemp("profile"), **variables)
     return dict(zip(runs, told["answers"], strict=True))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from glnet_geo.checkpoint import load_model, read_card
+from glnet_geo.checkpoint import read_card, read_model
 from glnet_geo.datasets import load_dataset
 from glnet_geo.errors import TrainingError
 from glnet_geo.fitting import fit
@@ -64,7 +64,7 @@ def unbroken(tmp_path_factory):
     """Weights of a run that nothing interrupted."""
     folder = tmp_path_factory.mktemp("unbroken")
     run(make_dataset(folder), folder / "m.safetensors")
-    return load_model(folder / "m.safetensors")[0].state_dict()
+    return read_model(folder / "m.safetensors")[0].state_dict()
 
 
 def test_train_writes_a_scored_model(cli, dataset, tmp_path):
@@ -96,7 +96,7 @@ def test_a_form_runs_the_stages_that_it_has(cli, dataset, tmp_path, form, steps)
     result = cli(*words, "--form", form)
     assert result.code == 0, result.err
     assert json.loads(result.out)["iterations"] == steps
-    net, card = load_model(output)
+    net, card = read_model(output)
     assert card.architecture.form is form
     assert (net.local is None) == (form is Form.GLOBAL) and net.feedback is None
 
@@ -142,7 +142,7 @@ def command(dataset, output, *options):
 
 
 def assert_same_weights(output, unbroken):
-    for key, value in load_model(output)[0].state_dict().items():
+    for key, value in read_model(output)[0].state_dict().items():
         torch.testing.assert_close(value, unbroken[key], rtol=0, atol=0, msg=key)
 
 
@@ -251,7 +251,7 @@ def test_output_must_not_be_one_of_the_labels(cli, dataset, tmp_path):
 def test_cards_score_is_that_of_the_file(dataset, tmp_path):
     output = tmp_path / "m.safetensors"
     card = run(dataset, output).card
-    net, stored = load_model(output)
+    net, stored = read_model(output)
     assert stored == card
     held_out = load_dataset(dataset).split("val")
     scores = score_scenes(held_out, GLNetSegmenter(net, card, torch.device("cpu")), card)
