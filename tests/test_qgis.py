@@ -55,7 +55,7 @@ GAPS = Legend(
     ),
 )
 LEGENDS = {one.name: one for one in (TWO, FORTY, AWKWARD, GAPS, NAMED, DUBAI)}
-COUNTS = (3, 4)
+COUNTS = (4,)
 PICTURE = (int(ZOOM * SHAPE[1]), int(ZOOM * SHAPE[0]))
 LAYERS = ("probabilities", "confidence", "disagreement")
 BATCH_MAPS = ("west.tif", "east.tif", "landcover.vrt")
@@ -133,7 +133,7 @@ def write_odd_maps(made: Files) -> None:
 
 
 def write_predictions(made: Files) -> None:
-    """Maps of 3 and 4 classes: GDAL takes so many bands for colours, and opacity."""
+    """A map of 4 classes: GDAL takes so many bands for colours and opacity."""
     pixels = noise(70, 90)
     pixels[:, :20, :30] = 0
     scene = placed_tif(made.folder / "scene.tif", pixels, nodata=0)

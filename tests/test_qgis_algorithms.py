@@ -76,7 +76,7 @@ def answers(folder, tmp_path_factory) -> dict[str, dict[str, Any]]:
         "no program": predict("none.tif", PROGRAM="glnet-geo-nowhere"),
         "one band": predict("none.tif", "grey.tif", **model),
         "bad extra": predict("none.tif", **model, EXTRA="--nonsense 'a b'"),
-        "cancelled": {**predict("none.tif", PROGRAM=str(folder / "slow")), "cancel_after": 1},
+        "cancelled": {**predict("none.tif", PROGRAM=str(folder / "slow")), "cancel_after": 0.5},
         "vectorize": vectorize("town.gpkg", CLASSES="Wald & Wiese, building", MIN_AREA="2px"),
         "bad area": vectorize("none.gpkg", MIN_AREA="12 parsecs"),
     }
