@@ -43,7 +43,6 @@ def environment(home: Path) -> dict[str, str]:
         "HOME": str(home),
         "XDG_RUNTIME_DIR": str(home),
         "QT_QPA_PLATFORM": "offscreen",
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
 
 
@@ -73,7 +72,7 @@ def call_qgis(
     """
     home.chmod(0o700)  # or Qt complains
     result = subprocess.run(
-        [PYTHON, "-I", str(script), *map(str, words)],
+        [PYTHON, "-IB", str(script), *map(str, words)],
         input=text,
         capture_output=True,
         text=True,

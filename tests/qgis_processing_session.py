@@ -20,6 +20,8 @@ from qgis.core import (
     QgsProject,
 )
 
+PLUGIN = "glnet_geo_toolbox"
+
 
 class Feedback(QgsProcessingFeedback):
     """Keeps what is told, and cancels after so many seconds."""
@@ -86,16 +88,16 @@ def main() -> None:
     application = QgsApplication([], False)
     application.initQgis()
     sys.path += [request["folder"], f"{QgsApplication.pkgDataPath()}/python/plugins"]
-    from glnet_geo_toolbox import classFactory
     from processing.core.Processing import Processing
+    from qgis import utils
 
     Processing.initialize()
-    plugin = classFactory(None)
-    plugin.initProcessing()
+    utils.plugin_paths = [request["folder"]]
+    utils.updateAvailablePlugins()
+    assert utils.loadPlugin(PLUGIN) and utils.startProcessingPlugin(PLUGIN)
     answers = [answer(run) for run in request["runs"]]
-    plugin.unload()
+    utils.unloadPlugin(PLUGIN)
     print(sys.argv[1] + json.dumps({"version": Qgis.QGIS_VERSION, "answers": answers}))
-    del plugin
     application.exitQgis()
 
 
