@@ -85,6 +85,11 @@ class ChangeLegend:
         return (UNCHANGED, *found)
 
     @property
+    def theme(self) -> str:
+        """What they are classes of."""
+        return "change of land cover"
+
+    @property
     def nodata(self) -> int:
         """The value of what is not compared; it decides how large a pixel is."""
         return NODATA if len(self.transitions) < NODATA else WIDE_NODATA

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+
+from glnet_geo.figures import new_figure, save_png, short
 
 MOST_COLUMNS = 24
 """Columns up to which cells hold texts."""
@@ -19,7 +19,6 @@ MOST_COLUMNS = 24
 _CELL_IN = 0.75  # inches that a cell with a text takes
 _PLAIN_CELL_IN = 0.3
 _MOST_SIDE_IN = 40.0
-_DPI = 120
 _DARK = 0.55  # part of the scale from which figures are white
 _PLAIN = "0.94"  # grey of cells without a shade
 _NAME_LENGTH = 24
@@ -58,8 +57,7 @@ class MatrixPicture:
         width, height = (
             min(side * len(names), _MOST_SIDE_IN) for names in (self.columns, self.rows)
         )
-        figure = Figure(figsize=(width + 4, height + 3), dpi=_DPI, layout="constrained")
-        FigureCanvasAgg(figure)  # which becomes the figure's own
+        figure = new_figure(width + 4, height + 3)
         axes = figure.add_subplot()
         colors = colormaps["Blues"].with_extremes(bad=_PLAIN)
         image = axes.imshow(
@@ -69,7 +67,8 @@ class MatrixPicture:
             vmax=self.darkest,
             aspect="auto",
         )
-        columns, rows = ([_short(name) for name in names] for names in (self.columns, self.rows))
+        columns = [short(name, _NAME_LENGTH) for name in self.columns]
+        rows = [short(name, _NAME_LENGTH) for name in self.rows]
         axes.set_xticks(
             range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor"
         )
@@ -91,7 +90,7 @@ class MatrixPicture:
         figure.colorbar(
             image, ax=axes, label=self.shade_title, shrink=0.8, format=PercentFormatter(1)
         )
-        figure.savefig(path, format="png")
+        save_png(figure, path)
 
 
 def shares_of_rows(
@@ -116,9 +115,3 @@ def count_text(pixels: int) -> str:
 def area_text(hectares: float) -> str:
     """Hectares for people."""
     return f"{hectares:,.2f} ha" if hectares >= 0.01 else "< 0.01 ha"
-
-
-def _short(name: str) -> str:
-    # A dollar sign would begin a formula.
-    text = name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…"
-    return text.replace("$", r"\$")

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 from glnet_geo.grid import Grid
 from glnet_geo.legend import NODATA
-from glnet_geo.sidecar import BAND_DESCRIPTION, ClassSet
+from glnet_geo.sidecar import ClassSet
 from glnet_geo.uncertainty import ONE
 
 WIDE_NODATA = 65535
@@ -40,7 +40,7 @@ def mosaic_xml(
     root = dataset_element(grid, legend, tags)
     kind = "Byte" if nodata == NODATA else "UInt16"
     band = ET.SubElement(root, "VRTRasterBand", dataType=kind, band="1")
-    ET.SubElement(band, "Description").text = BAND_DESCRIPTION
+    ET.SubElement(band, "Description").text = legend.theme
     ET.SubElement(band, "NoDataValue").text = str(nodata)
     ET.SubElement(band, "ColorInterp").text = "Palette"
     _add_colors(band, legend, nodata)

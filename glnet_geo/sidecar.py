@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Protocol
 from xml.etree import ElementTree as ET
 
-BAND_DESCRIPTION = "land cover"
-
 # Name, GFT type (0 integer, 2 string) and GFU usage, as gdal.h numbers them.
 _COLUMNS = (("Value", 0, 5), ("Class", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8))
 
@@ -41,6 +39,10 @@ class ClassSet(Protocol):
     def classes(self) -> Sequence[NamedColor]:
         """The classes; no two have the same id or name."""
 
+    @property
+    def theme(self) -> str:
+        """What they are classes of, which the raster's band is called."""
+
 
 def sidecar_path(raster: Path) -> Path:
     """Where GDAL looks for the side file of a raster."""
@@ -57,7 +59,7 @@ def sidecar_xml(legend: ClassSet) -> bytes:
 
 def describe_classes(band: ET.Element, legend: ClassSet) -> None:
     """Adds names and colours to a band, which may be one of a virtual raster as well."""
-    ET.SubElement(band, "Description").text = BAND_DESCRIPTION
+    ET.SubElement(band, "Description").text = legend.theme
     ET.SubElement(band, "ColorInterp").text = "Palette"
     by_id = {land_cover.id: land_cover for land_cover in legend.classes}
     names, colors = ET.SubElement(band, "CategoryNames"), ET.SubElement(band, "ColorTable")

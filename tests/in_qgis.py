@@ -23,6 +23,7 @@ import pytest
 from PIL import Image
 
 from glnet_geo.legend import Legend
+from glnet_geo.sidecar import ClassSet
 
 PYTHON = os.environ.get("QGIS_PYTHON", "/usr/bin/python3")
 """The Python that has QGIS; a distribution's packages put it into the system's."""
@@ -149,7 +150,7 @@ class Shown:
         """Label and colour of the classes that its renderer tells apart."""
         return [(label, color) for label, color, opacity in self.answer["entries"] if opacity]
 
-    def check_classes(self, legend: Legend) -> None:
+    def check_classes(self, legend: ClassSet) -> None:
         """It opens with exactly these classes, in their names and colours, and no warning.
 
         Versions before 3.30 also list ids below the last one that are no class: by their number,
@@ -161,7 +162,7 @@ class Shown:
         last = max(by_id) + 1
         ids = sorted(by_id) if self.version >= _WITH_CLASSES_FROM_TABLES else range(last)
         texts = [by_id[k].name if k in by_id else str(k) for k in ids]
-        assert self.rows == ["Band 1: land cover (Palette)", *texts]
+        assert self.rows == [f"Band 1: {legend.theme} (Palette)", *texts]
         assert self.answer["messages"] == []
 
     def check_drawn(self, labels: npt.NDArray[np.uint8], legend: Legend) -> None:

@@ -24,6 +24,7 @@ FLOORS = (
         "class_table",
         "deepglobe",
         "errors",
+        "figures",
         "filling",
         "grid",
         "ground",
@@ -235,7 +236,7 @@ FENCES = {
     "shapely": {"features", "outline_drawing", "outlines", "tile_groups"},
     "geopandas": {"features", "outlines", "sample_points"},
     "numba": {"kernels"},
-    "matplotlib": {"matrix_drawing", "training_log"},
+    "matplotlib": {"figures", "matrix_drawing"},
     "pyogrio": {
         "layer_writer",
         "outlines",

@@ -12,6 +12,9 @@ import rasterio
 from affine import Affine
 from PIL import Image, ImageFilter
 
+from glnet_geo.change_legend import ChangeLegend
+from glnet_geo.class_raster import ClassRaster
+from glnet_geo.class_table import MapClass
 from glnet_geo.cli.main import group
 from glnet_geo.geopackage import layer_names
 from glnet_geo.grid import Grid
@@ -54,6 +57,7 @@ GAPS = Legend(
         LandCover(40, "vierzig", (0, 0, 0)),
     ),
 )
+COLORS = {one.name: one.rgb for one in AWKWARD.classes}
 LEGENDS = {one.name: one for one in (TWO, FORTY, AWKWARD, GAPS, NAMED, DUBAI)}
 COUNTS = (4,)
 PICTURE = (int(ZOOM * SHAPE[1]), int(ZOOM * SHAPE[0]))
@@ -120,6 +124,7 @@ def files(tmp_path_factory) -> Files:
     write_batch(made)
     write_polygons(made)
     write_sample(made)
+    write_change(made)
     made.open_all(tmp_path_factory.mktemp("pictures"))
     return made
 
@@ -175,6 +180,17 @@ def write_polygons(made: Files) -> None:
 
 def write_sample(made: Files) -> None:
     run("sample", made.folder / "awkward.tif", "-o", made.vectors("sample.gpkg"), "--size", 30)
+
+
+def write_change(made: Files) -> None:
+    """Into the classes themselves, and into others."""
+    old = made.folder / "awkward.tif"
+    labels = labels_of(AWKWARD)
+    labels[:20] = labels[::-1][:20]
+    named_map(made.folder / "later.tif", labels, AWKWARD)
+    change = made.raster("change.tif")
+    run("change", old, made.folder / "later.tif", "-o", change)
+    run("vectorize", change, "-o", made.vectors("change.gpkg"), "--exclude", "no change")
 
 
 @pytest.mark.parametrize("name", LEGENDS)
@@ -286,6 +302,22 @@ def test_polygons_without_a_place(files):
     assert shown.entries == [(one.name, "#" + bytes(one.rgb).hex()) for one in DUBAI.classes]
     # QGIS knows no other way to look at coordinates that lie nowhere.
     assert all("Cannot create transform" in text for text, *_ in shown.answer["messages"])
+
+
+def test_a_map_of_changes(files):
+    with ClassRaster(files.folder / "change.tif") as raster:
+        known = [*raster.classes.known.values()]
+    assert known[0].name == "no change" and len(known) == 7
+    names = [one.name for one in AWKWARD.classes]
+    pairs = [(a, b) for a in names for b in names if a != b]
+    assert [one.name for one in known[1:]] == [f"{a} -> {b}" for a, b in pairs]
+    legend = ChangeLegend.of(
+        [(MapClass(0, a, (0, 0, 0)), MapClass(0, b, COLORS[b])) for a, b in pairs]
+    )
+    files["change.tif"].check_classes(legend)
+    assert files["change.gpkg"].entries == [
+        (one.name, "#" + bytes(one.rgb).hex()) for one in known[1:]
+    ]
 
 
 def test_points_to_be_labelled(files):
