@@ -2,10 +2,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-slow bench bench-all build/src
+.PHONY: help demo docs test test-slow bench bench-all build/src
 
 help:
 	@echo "make demo       map a synthetic scene, into demo/"
+	@echo "make docs       the page of the Python API, from the docstrings"
 	@echo "make test       lint, types and tests, as CI runs them"
 	@echo "make test-slow  the long forms of the tests"
 	@echo "make bench      speed of the networks and of predict, a quarter of an hour"
@@ -13,6 +14,9 @@ help:
 
 demo: $(VENV)/installed
 	$(BIN)/glnet-geo demo -o demo --overwrite
+
+docs: $(VENV)/installed-dev
+	$(BIN)/python docs/make_api.py
 
 test: $(VENV)/installed-dev build/src
 	$(BIN)/ruff check .
@@ -36,6 +40,7 @@ bench-all: bench
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/plans.py
 	$(BIN)/python benchmarks/vectorizing.py
+	$(BIN)/python benchmarks/changes.py
 	$(BIN)/python benchmarks/listing.py
 	$(BIN)/python benchmarks/remote.py
 	$(BIN)/python benchmarks/batching.py

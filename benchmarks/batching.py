@@ -69,7 +69,7 @@ def bare(tiles: Path, gap: bool) -> float:
     import torch
 
     from glnet_geo.allocation import reuse_memory
-    from glnet_geo.checkpoint import load_model
+    from glnet_geo.checkpoint import read_model
     from glnet_geo.frame_source import Footing, FrameSource
     from glnet_geo.modelzoo import find_model
     from glnet_geo.radiometry import Stretch
@@ -81,7 +81,7 @@ def bare(tiles: Path, gap: bool) -> float:
 
     reuse_memory()
     paths = {path.stem: path for path in sorted(tiles.glob("*.tif"))}
-    net, card = load_model(find_model("dubai-urban"))
+    net, card = read_model(find_model("dubai-urban"))
     segmenter = GLNetSegmenter(net, card, torch.device("cpu"))
     chips = []
     for mosaic in group_tiles({name: read_facts(path) for name, path in paths.items()}):

@@ -22,7 +22,7 @@ import torch
 from ablation import RECIPE_ITSELF, Run, run_all, without, write_dataset
 
 from glnet_geo.calibration import Calibration, ScoredPixels
-from glnet_geo.checkpoint import load_model, save_model
+from glnet_geo.checkpoint import read_model, save_model
 from glnet_geo.datasets import load_dataset
 from glnet_geo.labelled_scene import ScenePool
 from glnet_geo.metrics import ConfusionMatrix
@@ -37,7 +37,7 @@ def score(folder: Path, data: Path, minutes: float) -> dict[str, Any]:
     """Scores of all folds together, as a card holds them."""
     device, together, parts = torch.device("cpu"), None, []
     for fold in FOLDS:
-        net, card = load_model(folder / f"{Run(RECIPE_ITSELF, fold, 0).name}.safetensors")
+        net, card = read_model(folder / f"{Run(RECIPE_ITSELF, fold, 0).name}.safetensors")
         scenes = load_dataset(folder / f"{without(fold)}.toml", data).split("val")
         segmenter = GLNetSegmenter(net, card, device, views=card.views)
         together = together or ConfusionMatrix(card.legend)
@@ -73,7 +73,7 @@ def main() -> None:
         scores = score(chosen.folder, chosen.data, chosen.minutes)
     print(json.dumps(scores, indent=1))
     if chosen.card is not None:
-        net, card = load_model(chosen.card)
+        net, card = read_model(chosen.card)
         temperature = scores["calibration"]["temperature"]
         card = replace(card, scores=scores, temperature=temperature)
         save_model(net, card, chosen.card, half=True)

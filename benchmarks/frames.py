@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glnet_geo.checkpoint import ModelCard, load_model
+from glnet_geo.checkpoint import ModelCard, read_model
 from glnet_geo.legend import DEEPGLOBE
 from glnet_geo.models.glnet import Architecture, FrameLogits, GLNet, segment_frame
 from glnet_geo.models.inference import InferenceNet
@@ -45,7 +45,7 @@ def reference_card() -> ModelCard:
 def load(model: str) -> tuple[GLNet, ModelCard]:
     """One of `MODELS`, in eval mode; the reference's with random weights, which cost the same."""
     if model == MODELS[0]:
-        return load_model(find_model("dubai-urban"))
+        return read_model(find_model("dubai-urban"))
     card = reference_card()
     torch.manual_seed(0)
     net = GLNet(card.architecture).eval()

@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 from glnet_geo import blending, segmenter
 from glnet_geo.blending import StripFiles
-from glnet_geo.checkpoint import load_model
+from glnet_geo.checkpoint import read_model
 from glnet_geo.datasets import LabelledScene, load_dataset
 from glnet_geo.frame_source import Footing, FrameSource
 from glnet_geo.grid import Window
@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--split", default="val")
     parser.add_argument("--model", default=DEFAULT_MODEL)
     options = parser.parse_args()
-    net, card = load_model(find_model(options.model))
+    net, card = read_model(find_model(options.model))
     model = GLNetSegmenter(net, card, torch.device("cpu"))
     passed = True
     print(f"{'scene':<16}{'logits':<10}{'joined by':<10}{'mean IoU':>9}{'frames':>9}{'patches':>9}")

@@ -27,7 +27,7 @@ import numpy.typing as npt
 import rasterio
 from rasterio.windows import Window as RasterioWindow
 
-from glnet_geo.checkpoint import load_model
+from glnet_geo.checkpoint import read_model
 from glnet_geo.datasets import LabelledScene, load_dataset
 from glnet_geo.grid import Window
 from glnet_geo.labelled_scene import OpenScene
@@ -59,7 +59,7 @@ def doubts(layers: dict[str, npt.NDArray[np.uint8]]) -> Iterator[tuple[str, npt.
 
 def count_scene(scene: LabelledScene, model: Path, found: dict[str, Counts]) -> None:
     """Maps a scene with all layers, and counts right and wrong pixels by how doubtful they are."""
-    net, card = load_model(model)
+    net, card = read_model(model)
     names = ["probabilities", "confidence"]
     if net.architecture.form is not Form.GLOBAL:
         names.append("disagreement")
@@ -107,7 +107,7 @@ def accuracy_of_kept(counts: Counts, share: float) -> float:
 
 def print_cost(scene: LabelledScene, model: Path, rounds: int) -> None:
     """Times runs with and without layers, in turn."""
-    form = load_model(model)[0].architecture.form
+    form = read_model(model)[0].architecture.form
     sets: dict[str, tuple[str, ...]] = {
         "none": (),
         "confidence": ("confidence",),

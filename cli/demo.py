@@ -24,7 +24,10 @@ from glnet_geo.cli.progress import progress
 @overwrite_option
 @verbosity_options
 def demo(output: Path, size: int, seed: int, device: str, overwrite: bool, quiet: bool) -> None:
-    """Make a synthetic scene with known truth, map it, make polygons and score the map."""
+    """Make a synthetic scene with known truth, map it, make polygons and score the map.
+
+    Example: glnet-geo demo -o demo
+    """
     from glnet_geo.demonstration import GSD_M, run_demo
 
     with progress("Predicting", "frames", quiet) as report:

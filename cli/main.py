@@ -22,6 +22,7 @@ _COMMANDS = {
     "batch": "Directories of scenes -> both, resumable.",
     "train": "Labelled scenes -> model file.",
     "evaluate": "Prediction against reference -> scores.",
+    "change": "Two maps -> map of changes, and from what to what.",
     "sample": "Points of a map to label, for area figures that hold.",
     "plan": "What predict would do, need and warn of.",
     "models": "List, show or import models.",
@@ -37,6 +38,7 @@ _SPARING = {
     "batch": "Choose smaller frames (--frame), fewer --workers, or a lighter model.",
     "train": "Choose smaller frames in the dataset file, or a lighter backbone.",
     "evaluate": "Choose a smaller --boundary-tolerance.",
+    "change": "Choose a smaller --tolerance or --min-area.",
     "demo": "Make a smaller scene (--size).",
 }
 """What takes less memory."""

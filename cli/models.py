@@ -22,7 +22,10 @@ def models() -> None:
 
 @models.command("list")
 def list_models() -> None:
-    """List the bundled models."""
+    """List the bundled models.
+
+    Example: glnet-geo models list
+    """
     from glnet_geo.checkpoint import read_card
     from glnet_geo.modelzoo import DEFAULT_MODEL, bundled_models
 
@@ -37,7 +40,10 @@ def list_models() -> None:
 @click.argument("model", metavar="NAME|FILE")
 @json_option
 def show(model: str, as_json: bool) -> None:
-    """Show the card of a model."""
+    """Show the card of a model.
+
+    Example: glnet-geo models show dubai-urban
+    """
     from glnet_geo.checkpoint import read_card
     from glnet_geo.modelzoo import find_model
 
@@ -78,6 +84,8 @@ def import_model(
     overwrite: bool,
 ) -> None:
     """Make a model file of the reference implementation's checkpoints.
+
+    Example: glnet-geo models import --global global.pth --legend deepglobe -o deepglobe.safetensors
 
     With the checkpoint of stage 1 alone, or of stages 1 and 2, the model predicts in that form.
     """

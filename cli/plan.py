@@ -31,6 +31,8 @@ _log = logging.getLogger("glnet_geo.plan")
 def plan(scene: str, max_memory: int | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Tell what predict would do with SCENE, need and warn of.
 
+    Example: glnet-geo plan scene.tif --tta 1
+
     Some frames of the scene are mapped in a process of their own, which takes some ten seconds, or
     two frames: time and memory are measured on this machine. Nothing is written. The options are
     those of predict.
@@ -50,12 +52,6 @@ def plan(scene: str, max_memory: int | None, as_json: bool, quiet: bool, **optio
 def describe(plan: ScenePlan) -> str:
     """The plan as a person reads it."""
     trial, seconds = plan.trial, plan.seconds
-    grid = trial.grid
-    facts = [f"{grid.width} x {grid.height} px"]
-    if grid.gsd_m:
-        facts.append(f"{grid.gsd_m:.3g} m")
-    if grid.crs_label:
-        facts.append(grid.crs_label)
     sides = f"{trial.plan.columns.size} x {trial.plan.rows.size} px"
     frames = f"{plan.frames:,} of {sides}"
     if plan.frames_with_data < plan.frames:
@@ -73,7 +69,7 @@ def describe(plan: ScenePlan) -> str:
             f"{len(trial.frames)} frames on this {trial.device})"
         ),
     }
-    lines = [f"{plan.scene}   {', '.join(facts)}, model {trial.model}"]
+    lines = [f"{plan.scene}   {trial.grid.facts}, model {trial.model}"]
     return "\n".join([*lines, *(f"  {name:<12}{text}" for name, text in rows.items())])
 
 

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 def predict(scene: str, output: Path, as_json: bool, quiet: bool, **options: Any) -> None:
     """Map the land cover of SCENE, a raster file that GDAL opens, or a URL of one.
 
+    Example: glnet-geo predict scene.tif -o landcover.tif
+
     The result is a cloud-optimized GeoTIFF on exactly the scene's grid: class ids with colours
     and names, 255 where the scene has no data. How sure it is can be had in rasters like it, in
     which 0 to 254 stand for 0 to 1. An interrupted run keeps what is finished beside the output;
@@ -63,12 +65,7 @@ def predict(scene: str, output: Path, as_json: bool, quiet: bool, **options: Any
 def describe(summary: MapSummary) -> str:
     """The summary as a person pastes it into a mail."""
     grid = summary.grid
-    facts = [f"{grid.width} x {grid.height} px"]
-    if grid.gsd_m:
-        facts.append(f"{grid.gsd_m:.3g} m")
-    if grid.crs_label:
-        facts.append(grid.crs_label)
-    lines = [f"{summary.output}   {', '.join(facts)}, model {summary.model}"]
+    lines = [f"{summary.output}   {grid.facts}, model {summary.model}"]
     megapixels = grid.height * grid.width / 1e6
     peak = f", peak {summary.peak_bytes / 1e9:.1f} GB" if summary.peak_bytes else ""
     speed = f"{summary.seconds:.1f} s ({summary.megapixels_per_second:.2g} Mpx/s)"

@@ -75,6 +75,8 @@ def train(
 ) -> None:
     """Train a model on the labelled scenes of DATASET, a TOML file.
 
+    Example: glnet-geo train town.toml -o town.safetensors --time-budget 2h
+
     The three stages run in turn: the global branch, the local one beside it, the global one again
     with the local maps. The model is scored on the scenes with split = "val". An interrupted run
     keeps its state beside the output; --resume continues it. Metrics, curves and pictures of

@@ -12,6 +12,7 @@ The layers, from the bottom up; a module imports from its own floor downwards on
     vectorizing                                      a class raster to polygons
     stratified_sampling, labelled_sample             a class raster to points, and areas from them
     evaluation                                       class rasters against references
+    change_*                                         class rasters against older ones
     labels, sampling, training, validation           a model from labelled scenes
     batch_*, engines, batching                       many scenes to both, on one machine or many
     fitting, demonstration                           whole jobs of several of these
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     from glnet_geo.area_estimates import AreaEstimates, estimate_areas
     from glnet_geo.batch_report import BatchOptions, BatchReport
     from glnet_geo.batching import batch
-    from glnet_geo.checkpoint import ModelCard, load_model, read_card
+    from glnet_geo.change_detection import ChangeRules, detect_change
+    from glnet_geo.change_summary import ChangeSummary
+    from glnet_geo.checkpoint import ModelCard, read_card
     from glnet_geo.demonstration import run_demo
     from glnet_geo.errors import GlnetGeoError
     from glnet_geo.evaluation import evaluate
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from glnet_geo.importing import import_checkpoints
     from glnet_geo.labelled_sample import assess_areas
     from glnet_geo.legend import LandCover, Legend
+    from glnet_geo.loaded_model import Model, load_model
     from glnet_geo.map_options import MapOptions
     from glnet_geo.map_summary import MapSummary
     from glnet_geo.planning import ScenePlan, plan_scene
@@ -59,6 +63,8 @@ _HOMES = {
     "AreaEstimates": "area_estimates",
     "BatchOptions": "batch_report",
     "BatchReport": "batch_report",
+    "ChangeRules": "change_detection",
+    "ChangeSummary": "change_summary",
     "Evaluation": "evaluation_result",
     "FrameExtent": "tiling",
     "Generalisation": "vectorizing",
@@ -68,6 +74,7 @@ _HOMES = {
     "Length": "units",
     "MapOptions": "map_options",
     "MapSummary": "map_summary",
+    "Model": "loaded_model",
     "ModelCard": "checkpoint",
     "PolygonOptions": "polygon_options",
     "SampleDesign": "sample_design",
@@ -81,12 +88,13 @@ _HOMES = {
     "VectorSummary": "vector_summary",
     "assess_areas": "labelled_sample",
     "batch": "batching",
+    "detect_change": "change_detection",
     "draw_sample": "stratified_sampling",
     "estimate_areas": "area_estimates",
     "evaluate": "evaluation",
     "fit": "fitting",
     "import_checkpoints": "importing",
-    "load_model": "checkpoint",
+    "load_model": "loaded_model",
     "plan_scene": "planning",
     "predict": "prediction",
     "read_card": "checkpoint",
@@ -99,6 +107,8 @@ __all__ = [
     "AreaEstimates",
     "BatchOptions",
     "BatchReport",
+    "ChangeRules",
+    "ChangeSummary",
     "Evaluation",
     "FrameExtent",
     "Generalisation",
@@ -108,6 +118,7 @@ __all__ = [
     "Length",
     "MapOptions",
     "MapSummary",
+    "Model",
     "ModelCard",
     "PolygonOptions",
     "SampleDesign",
@@ -121,6 +132,7 @@ __all__ = [
     "VectorSummary",
     "assess_areas",
     "batch",
+    "detect_change",
     "draw_sample",
     "estimate_areas",
     "evaluate",

@@ -38,8 +38,8 @@ _SILENT = BatchEvents()
 
 
 def batch(
-    inputs: Sequence[str],
-    folder: Path,
+    inputs: Sequence[Path | str],
+    folder: Path | str,
     *,
     maps: MapOptions = _DEFAULT_MAPS,
     options: BatchOptions = _DEFAULT_OPTIONS,
@@ -64,7 +64,7 @@ def batch(
         GlnetGeoError: The batch cannot begin or go on. Scenes that fail are told in the report.
     """
     started = time.monotonic()
-    request = BatchRequest.of(inputs, folder, maps, options)
+    request = BatchRequest.of([str(one) for one in inputs], Path(folder), maps, options)
     folder = request.folder
     _make_folder(folder)
     with _alone(folder), quiet(), Manifest(folder, f"glnet-geo {version('glnet-geo')}") as manifest:

@@ -247,16 +247,16 @@ def save_model(net: GLNet, card: ModelCard, path: Path, half: bool = False) -> N
         temporary.unlink(missing_ok=True)
 
 
-def read_card(path: Path) -> ModelCard:
+def read_card(path: Path | str) -> ModelCard:
     """The card of a model file, without its weights.
 
     Raises:
         ModelError: The file is missing, damaged, or no model of glnet-geo.
     """
-    return _open_model(path)[0]
+    return _open_model(Path(path))[0]
 
 
-def load_model(path: Path) -> tuple[GLNet, ModelCard]:
+def read_model(path: Path) -> tuple[GLNet, ModelCard]:
     """Reads a model file: float32 networks in eval mode on the CPU, and their card.
 
     Raises:

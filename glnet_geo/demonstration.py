@@ -51,7 +51,7 @@ class DemoResult:
 
 
 def run_demo(
-    folder: Path,
+    folder: Path | str,
     *,
     size: int = 2448,
     seed: int = 0,
@@ -72,6 +72,7 @@ def run_demo(
     Raises:
         GlnetGeoError: A file exists already or cannot be written.
     """
+    folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

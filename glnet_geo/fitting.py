@@ -87,11 +87,11 @@ class Training:
 
 
 def fit(
-    dataset_file: Path,
-    output: Path,
+    dataset_file: Path | str,
+    output: Path | str,
     options: TrainingOptions = _DEFAULTS,
     *,
-    data: Path | None = None,
+    data: Path | str | None = None,
     device: str = "auto",
     overwrite: bool = False,
     resume: bool = False,
@@ -118,7 +118,8 @@ def fit(
     """
     started = time.monotonic()
     reuse_memory()
-    dataset = load_dataset(dataset_file, data)
+    dataset_file, output = Path(dataset_file), Path(output)
+    dataset = load_dataset(dataset_file, None if data is None else Path(data))
     check_output(output, overwrite, (dataset_file, *dataset.files), can_resume=True)
     place = choose_device(device)
     model = _starting_model(dataset, output, options)

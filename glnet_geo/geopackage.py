@@ -74,12 +74,15 @@ def check_layers(
             )
 
 
-def check_replaced(layers: Iterable[str], path: Path) -> None:
+def check_replaced(
+    layers: Iterable[str], path: Path, advice: str = "Add --append to keep them"
+) -> None:
     """Refuses to replace a GeoPackage that holds more than what takes its place.
 
     Args:
         layers: Names of the layers of the new one.
         path: The existing file.
+        advice: How to keep what it holds, for the message.
 
     Raises:
         OutputError: It has other layers or tables.
@@ -98,7 +101,7 @@ def check_replaced(layers: Iterable[str], path: Path) -> None:
         more = f" and {len(others) - _LISTED} more" if len(others) > _LISTED else ""
         raise OutputError(
             f"{path} also has {', '.join(map(repr, others[:_LISTED]))}{more}, which --overwrite "
-            "would delete. Add --append to keep them, or remove the file first."
+            f"would delete. {advice}, or remove the file first."
         )
 
 

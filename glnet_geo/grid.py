@@ -165,6 +165,13 @@ class Grid:
         return name.group(1) if name else self.crs
 
     @property
+    def facts(self) -> str:
+        """What a person wants to know first: "5450 x 6184 px, 0.5 m, EPSG:32640"."""
+        gsd = f"{self.gsd_m:.3g} m" if self.gsd_m else None
+        known = (f"{self.width} x {self.height} px", gsd, self.crs_label)
+        return ", ".join(one for one in known if one)
+
+    @property
     def gsd_m(self) -> float | None:
         """Ground sample distance in metres: the square root of a pixel's area."""
         return None if self.pixel_area_m2 is None else math.sqrt(self.pixel_area_m2)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from glnet_geo.checkpoint import ModelCard, check_finite, compare_shapes, load_model
+from glnet_geo.checkpoint import ModelCard, check_finite, compare_shapes, read_model
 from glnet_geo.errors import ModelError
 from glnet_geo.legend import Legend
 from glnet_geo.models.glnet import Architecture, Form, GLNet
@@ -150,7 +150,7 @@ def _load_backbone(net: GLNet) -> str:
             backbone.load_state_dict({key: weights[key] for key in wanted})
             return "ImageNet weights of EfficientNet-Lite0 (Apache-2.0)"
     for path in bundled_models():
-        other, card = load_model(path)
+        other, card = read_model(path)
         if card.architecture.backbone == name and card.name == DEFAULT_MODEL:
             backbone.load_state_dict(other.context.backbone.state_dict())
             return f"the backbone of {card.name} {card.version}"

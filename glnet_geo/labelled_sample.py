@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 def assess_areas(
     raster: Path | str,
-    sample: Path,
+    sample: Path | str,
     *,
     layer: str | None = None,
     band: int | None = None,
@@ -53,7 +53,7 @@ def assess_areas(
     Raises:
         GlnetGeoError: Something about map or sample stands in the way.
     """
-    source = scene_path(str(raster))
+    source, sample = scene_path(str(raster)), Path(sample)
     points = SamplePoints.read(sample, layer, safe)
     labelled = points.select([one != "" for one in points.references])
     if not labelled.names:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from glnet_geo.checkpoint import ModelCard, load_model
+from glnet_geo.checkpoint import ModelCard, read_model
 from glnet_geo.errors import DatasetError
 from glnet_geo.importing import starting_network
 from glnet_geo.legend import Legend
@@ -100,7 +100,7 @@ def derived_model(
         ModelError: The file is no model.
         DatasetError: Other networks are asked for than those of the model.
     """
-    other, old = load_model(path)
+    other, old = read_model(path)
     options = resolve_options(given, _options_of(old))
     architecture = replace(old.architecture, n_classes=len(legend), form=Form.BOTH_WAYS)
     torch.manual_seed(seed)

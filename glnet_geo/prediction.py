@@ -47,23 +47,23 @@ _log = logging.getLogger(__name__)
 
 def predict(
     scene: Path | str,
-    output: Path,
+    output: Path | str,
     *,
-    model: str = DEFAULT_MODEL,
+    model: Path | str = DEFAULT_MODEL,
     bands: Sequence[int | str] | None = None,
     scale: Sequence[tuple[float, float]] = (),
     validity: Validity = THE_FILES,
-    aoi: Path | None = None,
+    aoi: Path | str | None = None,
     gsd: float | None = None,
-    frame: int | FrameExtent = FrameExtent.CARD,
+    frame: int | FrameExtent | str = FrameExtent.CARD,
     device: str = "auto",
     precision: Precision | str = Precision.AUTO,
     reference: bool = False,
     views: int | None = None,
     safe: bool = False,
-    probabilities: Path | None = None,
-    confidence: Path | None = None,
-    disagreement: Path | None = None,
+    probabilities: Path | str | None = None,
+    confidence: Path | str | None = None,
+    disagreement: Path | str | None = None,
     overwrite: bool = False,
     resume: bool = False,
     max_memory: int | None = None,
@@ -87,11 +87,13 @@ def predict(
         validity: Which pixels have data.
         aoi: A vector file; the result is limited to its polygons.
         gsd: Ground sample distance of the scene in metres; None for what its CRS says.
-        frame: See `GLNetSegmenter`.
+        frame: Side in pixels of what the network sees at once; or "card" for about that of the
+            model's card, where it saves work; or "scene" for all of the scene.
         device: "auto", "cpu", "cuda" and so on.
         precision: "auto", "fp32", "bf16" or "fp16"; see `devices.choose_dtype`.
-        reference: Whether to follow the reference's arithmetic, see `GLNetSegmenter`.
-        views: In how many ways a frame is looked at (1, 2 or 4), see `GLNetSegmenter`.
+        reference: Whether to follow the arithmetic of the authors' code to the letter.
+        views: In how many ways a frame is looked at (1, 2 or 4: it and its mirror images), of which
+            the mean is taken; None for what the card says.
         safe: Whether nothing of `scene` and `aoi` is trusted, see docs/security.md.
         probabilities: Where the probability of every class goes, a band for each. This and the
             following are cloud-optimized GeoTIFFs on the scene's grid, in which 0 to 254 stand for
@@ -111,11 +113,11 @@ def predict(
     """
     frame = FrameExtent(frame) if isinstance(frame, str) else frame
     options = MapOptions(
-        model,
+        str(model),
         tuple(bands or ()),
         tuple(scale),
         validity,
-        aoi,
+        None if aoi is None else Path(aoi),
         gsd,
         frame,
         device,
@@ -127,9 +129,9 @@ def predict(
     named = zip(Layer, (probabilities, confidence, disagreement), strict=True)
     return map_to_file(
         scene,
-        output,
+        Path(output),
         options,
-        layers={layer: path for layer, path in named if path is not None},
+        layers={layer: Path(path) for layer, path in named if path is not None},
         overwrite=overwrite,
         resume=resume,
         max_memory=max_memory,

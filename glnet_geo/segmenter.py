@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from glnet_geo.blending import FrameScores, blend_weights
-from glnet_geo.checkpoint import ModelCard, load_model
+from glnet_geo.checkpoint import ModelCard, read_model
 from glnet_geo.devices import choose_device, choose_dtype
 from glnet_geo.errors import GlnetGeoError
 from glnet_geo.models.disagreement import disagreement
@@ -296,7 +296,7 @@ def load_segmenter(
     Raises:
         GlnetGeoError: The file is no model, or there is no such device here.
     """
-    net, card = load_model(model_file)
+    net, card = read_model(model_file)
     place = choose_device(device)
     dtype = choose_dtype(precision, place, reference)
     return GLNetSegmenter(

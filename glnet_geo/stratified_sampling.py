@@ -74,12 +74,12 @@ class SampleSummary:
 
 def draw_sample(
     raster: Path | str,
-    output: Path,
+    output: Path | str,
     *,
     band: int | None = None,
     size: SampleSize = BY_RULE,
     seed: int = 0,
-    aoi: Path | None = None,
+    aoi: Path | str | None = None,
     classes: Sequence[str] = (),
     exclude: Sequence[str] = (),
     overwrite: bool = False,
@@ -108,7 +108,8 @@ def draw_sample(
             output stays as it was.
     """
     started = time.monotonic()
-    source = scene_path(str(raster))
+    source, output = scene_path(str(raster)), Path(output)
+    aoi = None if aoi is None else Path(aoi)
     inputs = [Path(one) for one in (source, aoi) if one and not is_remote(one)]
     check_output(output, overwrite, tuple(inputs))
     check_sample_output(output)

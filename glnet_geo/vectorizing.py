@@ -74,18 +74,19 @@ class Generalisation:
 
 def vectorize(
     raster: Path | str,
-    output: Path,
+    output: Path | str,
     *,
     band: int | None = None,
     generalisation: Generalisation = Generalisation(),
     classes: Sequence[str] = (),
     exclude: Sequence[str] = (),
-    confidence: Path | None = None,
+    confidence: Path | str | None = None,
     dissolve: bool = False,
     layer: str = DEFAULT_LAYER,
     layer_per_class: bool = False,
     layer_suffix: str = "",
     metadata: Mapping[str, str] = MappingProxyType({}),
+    texts: Mapping[str, Mapping[int, str]] = MappingProxyType({}),
     append: bool = False,
     safe: bool = False,
     overwrite: bool = False,
@@ -112,6 +113,7 @@ def vectorize(
         layer_per_class: Whether to make a layer of each class instead, with its name.
         layer_suffix: What follows the names of all layers, so that they differ from others'.
         metadata: More for the layers to say of themselves.
+        texts: More fields by name: what they say of each class, by id.
         append: Whether a GeoPackage keeps the layers that it has.
         safe: Whether nothing of the rasters is trusted, see docs/security.md.
         overwrite: Whether an existing output, or with `append` an existing layer, may be replaced.
@@ -122,7 +124,8 @@ def vectorize(
             output stays as it was.
     """
     started = time.monotonic()
-    source = scene_path(str(raster))
+    source, output = scene_path(str(raster)), Path(output)
+    confidence = None if confidence is None else Path(confidence)
     inputs = [Path(one) for one in (source, confidence) if one and not is_remote(one)]
     check_output(output, overwrite or append, tuple(inputs))
     with ExitStack() as stack:
@@ -150,7 +153,7 @@ def vectorize(
         is_exact = not generalisation.simplify and (
             ground.is_uniform or not generalisation.fill_holes
         )
-        table = PolygonFields(reader.classes, ground, is_exact, bool(confidence))
+        table = PolygonFields(reader.classes, ground, is_exact, bool(confidence), texts)
         folder = stack.enter_context(working_folder(output))
         file = stack.enter_context(
             PolygonFile(
@@ -173,7 +176,8 @@ def vectorize(
         file.finish({name: [one] if one else found for name, one in layers.items()})
         file.publish()
     if not table.totals:
-        _log.warning("%s has nothing to make polygons of. The layer is empty.", raster)
+        name = metadata.get("source", raster)
+        _log.warning("%s has nothing to make polygons of. The layer is empty.", name)
     return VectorSummary(
         output,
         tuple(layers),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from glnet_geo.checkpoint import METADATA_KEY, ModelCard, load_model, read_card, save_model
+from glnet_geo.checkpoint import METADATA_KEY, ModelCard, read_card, read_model, save_model
 from glnet_geo.errors import GlnetGeoError, ModelError
 from glnet_geo.legend import DEEPGLOBE
 from glnet_geo.models.glnet import Form, GLNet
@@ -19,7 +19,7 @@ from tests.models import small_card, small_model
 @pytest.mark.parametrize("form", list(Form))
 def test_model_survives_the_file(tmp_path, form):
     path = small_model(tmp_path / "m.safetensors", form, gsd=0.5, scores={"mean_iou": 0.5})
-    net, card = load_model(path)
+    net, card = read_model(path)
     assert card == small_card(form, gsd=0.5, scores={"mean_iou": 0.5})
     assert read_card(path) == card
     torch.manual_seed(0)
@@ -83,7 +83,7 @@ def rewrite(path, tensors=None, **changes):
 def test_cards_that_make_no_sense_are_named(model_file, changes, message):
     rewrite(model_file, **changes)
     with pytest.raises(ModelError, match=message) as caught:
-        load_model(model_file)
+        read_model(model_file)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
     assert "\x1b" not in str(caught.value)
 
@@ -107,13 +107,13 @@ def test_weights_that_do_not_fit_are_named(model_file):
     ):
         rewrite(model_file, broken)
         with pytest.raises(ModelError, match=message):
-            load_model(model_file)
+            read_model(model_file)
 
 
 def test_a_card_that_asks_for_more_than_the_file_holds_costs_nothing(model_file):
     rewrite(model_file, widths=[4096, 4096])
     with pytest.raises(ModelError, match="shape"):
-        load_model(model_file)
+        read_model(model_file)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_files_of_another_kind_get_one_line(tmp_path, content):
     path = tmp_path / "m.safetensors"
     path.write_bytes(content)
     with pytest.raises(ModelError) as caught:
-        load_model(path)
+        read_model(path)
     assert "\n" not in str(caught.value)
 
 
@@ -143,7 +143,7 @@ def test_truncated_file_gets_one_line(model_file, tmp_path):
         cut = tmp_path / "cut.safetensors"
         cut.write_bytes(content[: int(len(content) * part)])
         with pytest.raises(ModelError, match="not a whole safetensors file"):
-            load_model(cut)
+            read_model(cut)
 
 
 def test_card_that_is_no_json_object(tmp_path):
@@ -175,7 +175,7 @@ def test_half_precision_halves_the_file(tmp_path):
     save_model(net, card, tmp_path / "half.safetensors", half=True)
     sizes = [(tmp_path / f"{n}.safetensors").stat().st_size for n in ("half", "whole")]
     assert 0.45 < sizes[0] / sizes[1] < 0.55
-    loaded, _ = load_model(tmp_path / "half.safetensors")
+    loaded, _ = read_model(tmp_path / "half.safetensors")
     weight = net.context.decoder.classify.weight
     torch.testing.assert_close(loaded.context.decoder.classify.weight, weight.half().float())
 
@@ -185,4 +185,4 @@ def test_weights_of_an_odd_type_are_refused(model_file):
     key = "context.decoder.classify.bias"
     rewrite(model_file, tensors | {key: tensors[key].to(torch.float8_e4m3fn)})
     with pytest.raises(ModelError, match="not finite numbers"):
-        load_model(model_file)
+        read_model(model_file)

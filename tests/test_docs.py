@@ -50,6 +50,23 @@ def test_readme_shows_each_command():
     assert set(group.list_commands(click.Context(group))) <= shown
 
 
+def test_each_help_shows_an_example():
+    context = click.Context(group, info_name="glnet-geo")
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        some = command.commands if isinstance(command, click.Group) else {"": command}
+        for part, one in some.items():
+            assert f"Example: glnet-geo {name} {part}".rstrip() in one.help, (name, part)
+
+
+def test_the_api_page_is_what_the_docstrings_say(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    from make_api import page
+
+    shown = (ROOT / "docs" / "api.md").read_text()
+    assert shown == page(), "docs/api.md is old: make docs"
+
+
 def test_documented_files_exist():
     for name, text in DOCUMENTS.items():
         for target in re.findall(r"\]\(([^)#:]+)\)", text):

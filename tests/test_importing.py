@@ -9,7 +9,7 @@ import pytest
 import rasterio
 import torch
 
-from glnet_geo.checkpoint import load_model
+from glnet_geo.checkpoint import read_model
 from glnet_geo.importing import starting_network
 from glnet_geo.legend import DEEPGLOBE
 from glnet_geo.models.glnet import Architecture, Form
@@ -64,7 +64,7 @@ def test_imported_model_gives_the_authors_labels(
         model,
     )
     assert result.code == 0, result.err
-    _, card = load_model(model)
+    _, card = read_model(model)
     assert card.architecture.form is form and card.legend == DEEPGLOBE and card.name == "m"
     placed_tif(scene, np.array(case.image).transpose(2, 0, 1))
     result = cli("predict", scene, "-o", labels, "--model", model, "--reference")
@@ -78,7 +78,7 @@ def test_defaults_are_the_papers(cli, checkpoints, tmp_path):
     model = tmp_path / "deepglobe.safetensors"
     arguments = import_arguments(checkpoints, "g")
     assert cli("models", "import", *arguments, "--legend", "deepglobe", "-o", model).code == 0
-    _, card = load_model(model)
+    _, card = read_model(model)
     assert (card.frame, card.global_size, card.patch_size, card.gsd) == (2448, 508, 508, None)
 
 

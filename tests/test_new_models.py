@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from glnet_geo.checkpoint import load_model
+from glnet_geo.checkpoint import read_model
 from glnet_geo.errors import DatasetError
 from glnet_geo.legend import DUBAI, LandCover, Legend
 from glnet_geo.models.glnet import Form
@@ -26,7 +26,7 @@ def derived(path, **given):
 
 def test_classes_of_the_same_name_keep_what_they_have_learned(tmp_path):
     path = small_model(tmp_path / "m.safetensors")
-    old, card = load_model(path)
+    old, card = read_model(path)
     made = derived(path)
     assert made.card.legend == TOWN and made.card.bands == card.bands
     assert made.card.frame == card.frame and made.ready == frozenset(Form)
@@ -51,7 +51,7 @@ def test_branches_that_the_other_model_lacks_are_not_ready(tmp_path, form, count
 
 def test_other_frames_may_be_asked_for_but_not_other_networks(tmp_path):
     path = small_model(tmp_path / "m.safetensors")
-    _, card = load_model(path)
+    _, card = read_model(path)
     assert derived(path, frame=2 * card.frame, gsd=0.3).card.frame == 2 * card.frame
     with pytest.raises(DatasetError, match=r"widths .* differs .* --init"):
         derived(path, widths=[7, 7])
@@ -59,7 +59,7 @@ def test_other_frames_may_be_asked_for_but_not_other_networks(tmp_path):
 
 def test_the_same_legend_starts_with_all_weights(tmp_path):
     path = small_model(tmp_path / "m.safetensors")
-    old, card = load_model(path)
+    old, card = read_model(path)
     made = derived_model(path, "again", card.legend, {}, seed=5)
     for key, value in made.net.state_dict().items():
         assert torch.equal(value, old.state_dict()[key]), key

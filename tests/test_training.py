@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from glnet_geo.checkpoint import load_model, read_card
+from glnet_geo.checkpoint import read_card, read_model
 from glnet_geo.datasets import load_dataset
 from glnet_geo.errors import TrainingError
 from glnet_geo.fitting import fit
@@ -64,7 +64,15 @@ def unbroken(tmp_path_factory):
     """Weights of a run that nothing interrupted."""
     folder = tmp_path_factory.mktemp("unbroken")
     run(make_dataset(folder), folder / "m.safetensors")
-    return load_model(folder / "m.safetensors")[0].state_dict()
+    return read_model(folder / "m.safetensors")[0].state_dict()
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """Folder with a model of a step in each stage, and the card that `fit` returned."""
+    folder = tmp_path_factory.mktemp("short")
+    output = folder / "m.safetensors"
+    return folder, run(make_dataset(folder), output, iterations=(1, 1, 1)).card
 
 
 def test_train_writes_a_scored_model(cli, dataset, tmp_path):
@@ -96,21 +104,13 @@ def test_a_form_runs_the_stages_that_it_has(cli, dataset, tmp_path, form, steps)
     result = cli(*words, "--form", form)
     assert result.code == 0, result.err
     assert json.loads(result.out)["iterations"] == steps
-    net, card = load_model(output)
+    net, card = read_model(output)
     assert card.architecture.form is form
     assert (net.local is None) == (form is Form.GLOBAL) and net.feedback is None
 
 
 def test_forms_are_those_of_the_networks():
     assert tuple(Form) == FORMS
-
-
-@pytest.fixture(scope="module")
-def short(tmp_path_factory):
-    """Folder with a model of a step in each stage, and the card that `fit` returned."""
-    folder = tmp_path_factory.mktemp("short")
-    output = folder / "m.safetensors"
-    return folder, run(make_dataset(folder), output, iterations=(1, 1, 1)).card
 
 
 def test_card_tells_how_sure_the_model_is_and_what_it_was_shown(short):
@@ -148,7 +148,7 @@ def command(dataset, output, *options):
 
 
 def assert_same_weights(output, unbroken):
-    for key, value in load_model(output)[0].state_dict().items():
+    for key, value in read_model(output)[0].state_dict().items():
         torch.testing.assert_close(value, unbroken[key], rtol=0, atol=0, msg=key)
 
 
@@ -189,16 +189,17 @@ def test_resumed_run_ends_as_an_unbroken_one(dataset, unbroken, tmp_path):
     assert_same_weights(broken, unbroken)
 
 
-def test_kept_maps_train_the_same(dataset, unbroken, tmp_path):
+def test_kept_maps_train_the_same(dataset, short, tmp_path):
     output = tmp_path / "m.safetensors"
-    run(dataset, output, schedule={"recompute": False})
-    assert_same_weights(output, unbroken)
+    run(dataset, output, iterations=(1, 1, 1), schedule={"recompute": False})
+    assert_same_weights(output, read_model(short[0] / "m.safetensors")[0].state_dict())
 
 
 def test_resume_without_a_state_starts_afresh_and_says_so(dataset, tmp_path, caplog):
-    seen, iterations = [], (1, 1, 1)
-    run(dataset, tmp_path / "m.safetensors", iterations=iterations, resume=True, report=seen.append)
-    assert len(seen) == 3 and "nothing to resume" in caplog.text
+    with pytest.raises(KeyboardInterrupt):
+        run(dataset, tmp_path / "m.safetensors", resume=True, report=Stop(1))
+    assert "nothing to resume" in caplog.text
+    assert (tmp_path / ".m.safetensors.part" / "state").exists()
 
 
 def test_resume_refuses_a_state_of_another_run(dataset, tmp_path):
@@ -259,7 +260,7 @@ def test_output_must_not_be_one_of_the_labels(cli, dataset, tmp_path):
 
 def test_cards_score_is_that_of_the_file(short):
     folder, card = short
-    net, stored = load_model(folder / "m.safetensors")
+    net, stored = read_model(folder / "m.safetensors")
     assert stored == card
     held_out = load_dataset(folder / "data.toml").split("val")
     scores = score_scenes(held_out, GLNetSegmenter(net, card, torch.device("cpu")), card)

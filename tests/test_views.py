@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glnet_geo.checkpoint import load_model
+from glnet_geo.checkpoint import read_model
 from glnet_geo.grid import Grid
 from glnet_geo.models.glnet import Form
 from glnet_geo.raster import Chip
@@ -26,7 +26,7 @@ EVERY = [Mirror(rows, columns) for rows in (False, True) for columns in (False, 
 def scores(request, tmp_path_factory):
     """Gives the scores of pixels C x H x W, looked at in some ways."""
     path = small_model(tmp_path_factory.mktemp("model") / "m.safetensors", request.param)
-    net, card = load_model(path)
+    net, card = read_model(path)
 
     def run(pixels, views):
         segmenter = GLNetSegmenter(net, card, torch.device("cpu"), views=views)
