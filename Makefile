@@ -23,7 +23,8 @@ test: $(VENV)/installed-dev build/src
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p glnet_geo
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not alone" -n logical --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -m "alone and not slow"
 
 test-qgis: $(VENV)/installed-dev
 	@$${QGIS_PYTHON:-/usr/bin/python3} -I -c "import qgis.core" || { echo "No QGIS here. Install one:" \
