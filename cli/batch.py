@@ -63,6 +63,9 @@ _POLYGON_OPTIONS = {
     help="With --vectorize: the format of the polygons.",
 )
 @click.option(
+    "--report", is_flag=True, help="Write index.html too: a page with a card for each scene."
+)
+@click.option(
     "--workers", type=click.IntRange(1), help="Work in so many processes on this machine (Dask)."
 )
 @click.option("--scheduler", metavar="ADDRESS", help="Work on the Dask cluster at this address.")

@@ -22,8 +22,10 @@ _COMMANDS = {
     "batch": "Directories of scenes -> both, resumable.",
     "train": "Labelled scenes -> model file.",
     "evaluate": "Prediction against reference -> scores.",
+    "change": "Two maps -> map of changes, and from what to what.",
     "sample": "Points of a map to label, for area figures that hold.",
     "stats": "Class areas by zone.",
+    "report": "Map -> one page to look at.",
     "plan": "What predict would do, need and warn of.",
     "models": "List, show or import models.",
     "demo": "The whole road on a scene that it makes.",
@@ -39,6 +41,8 @@ _SPARING = {
     "train": "Choose smaller frames in the dataset file, or a lighter backbone.",
     "evaluate": "Choose a smaller --boundary-tolerance.",
     "stats": "Measure fewer zones at a time.",
+    "change": "Choose a smaller --tolerance or --min-area.",
+    "report": "Leave --polygons out, or simplify them first: glnet-geo vectorize --simplify",
     "demo": "Make a smaller scene (--size).",
 }
 """What takes less memory."""

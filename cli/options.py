@@ -50,6 +50,14 @@ json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print the summary as one JSON object on stdout."
 )
 
+connectivity_option = click.option(
+    "--connectivity",
+    type=click.Choice(["4", "8"]),
+    default="4",
+    show_default=True,
+    callback=lambda ctx, param, value: int(value),
+    help="8: pixels that touch in a corner belong together, in multipolygons.",
+)
 safe_option = click.option(
     "--safe",
     is_flag=True,
@@ -226,14 +234,7 @@ def generalisation_options(command: Command) -> Command:
             type=LengthValue(),
             help="Simplify borders, without gaps or overlaps, by this tolerance: 1m, 2px.",
         ),
-        click.option(
-            "--connectivity",
-            type=click.Choice(["4", "8"]),
-            default="4",
-            show_default=True,
-            callback=lambda ctx, param, value: int(value),
-            help="8: pixels that touch in a corner belong together, in multipolygons.",
-        ),
+        connectivity_option,
     )
     return all_of(options, command)
 

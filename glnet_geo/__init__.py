@@ -13,6 +13,8 @@ The layers, from the bottom up; a module imports from its own floor downwards on
     stratified_sampling, labelled_sample             a class raster to points, and areas from them
     zone_statistics, zonal                           a class raster by zone
     evaluation                                       class rasters against references
+    change_*                                         class rasters against older ones
+    reporting                                        a class raster as a page to look at
     labels, sampling, training, validation           a model from labelled scenes
     batch_*, engines, batching                       many scenes to both, on one machine or many
     fitting, demonstration                           whole jobs of several of these
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from glnet_geo.area_estimates import AreaEstimates, estimate_areas
     from glnet_geo.batch_report import BatchOptions, BatchReport
     from glnet_geo.batching import batch
+    from glnet_geo.change_detection import ChangeRules, detect_change
+    from glnet_geo.change_summary import ChangeSummary
     from glnet_geo.checkpoint import ModelCard, read_card
     from glnet_geo.demonstration import run_demo
     from glnet_geo.errors import GlnetGeoError
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
     from glnet_geo.planning import ScenePlan, plan_scene
     from glnet_geo.polygon_options import PolygonOptions
     from glnet_geo.prediction import predict
+    from glnet_geo.reporting import ReportSources, ReportSummary, write_report
     from glnet_geo.sample_design import SampleDesign, Stratum
     from glnet_geo.sample_size import SampleSize
     from glnet_geo.stratified_sampling import SampleSummary, draw_sample
@@ -63,6 +68,8 @@ _HOMES = {
     "AreaEstimates": "area_estimates",
     "BatchOptions": "batch_report",
     "BatchReport": "batch_report",
+    "ChangeRules": "change_detection",
+    "ChangeSummary": "change_summary",
     "Evaluation": "evaluation_result",
     "FrameExtent": "tiling",
     "Generalisation": "vectorizing",
@@ -75,6 +82,8 @@ _HOMES = {
     "Model": "loaded_model",
     "ModelCard": "checkpoint",
     "PolygonOptions": "polygon_options",
+    "ReportSources": "reporting",
+    "ReportSummary": "reporting",
     "SampleDesign": "sample_design",
     "SampleSize": "sample_size",
     "SampleSummary": "stratified_sampling",
@@ -87,6 +96,7 @@ _HOMES = {
     "ZoneStatistics": "zone_statistics",
     "assess_areas": "labelled_sample",
     "batch": "batching",
+    "detect_change": "change_detection",
     "draw_sample": "stratified_sampling",
     "estimate_areas": "area_estimates",
     "evaluate": "evaluation",
@@ -99,6 +109,7 @@ _HOMES = {
     "read_card": "checkpoint",
     "run_demo": "demonstration",
     "vectorize": "vectorizing",
+    "write_report": "reporting",
 }
 
 __all__ = [
@@ -106,6 +117,8 @@ __all__ = [
     "AreaEstimates",
     "BatchOptions",
     "BatchReport",
+    "ChangeRules",
+    "ChangeSummary",
     "Evaluation",
     "FrameExtent",
     "Generalisation",
@@ -118,6 +131,8 @@ __all__ = [
     "Model",
     "ModelCard",
     "PolygonOptions",
+    "ReportSources",
+    "ReportSummary",
     "SampleDesign",
     "SampleSize",
     "SampleSummary",
@@ -130,6 +145,7 @@ __all__ = [
     "ZoneStatistics",
     "assess_areas",
     "batch",
+    "detect_change",
     "draw_sample",
     "estimate_areas",
     "evaluate",
@@ -142,6 +158,7 @@ __all__ = [
     "read_card",
     "run_demo",
     "vectorize",
+    "write_report",
 ]
 
 _root = Path(__file__).parent.parent

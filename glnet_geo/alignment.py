@@ -16,6 +16,9 @@ from glnet_geo.grid import Grid
 from glnet_geo.opening import reason_of
 from glnet_geo.remote import ScenePath
 
+Placed = tuple[ScenePath, Grid]
+"""A raster and its grid."""
+
 _TOLERANCE = 0.1  # pixels: what software that writes rounded coordinates may make of a grid
 # GDAL interpolates the way from grid to grid where the error stays below this: pixels. Nothing at
 # all would make rasterio 1.4 leave the transformer out.
@@ -72,13 +75,53 @@ def _shift(here: Grid, there: Grid) -> float:
     return float(np.hypot(*(np.array(moved) - np.array(corners)).T).max())
 
 
-def onto_grid(path: ScenePath, dataset: Any, grid: Grid) -> WarpedVRT:
+def compare_grids(
+    first: Placed, second: Placed, align: bool, role: str
+) -> tuple[bool, tuple[str, ...]]:
+    """Whether a raster has to be aligned with another one, and what to know.
+
+    Args:
+        first: The raster on whose grid both are compared.
+        second: The other one.
+        align: Whether it may be read on that grid instead of its own.
+        role: What the first one is called, for the message.
+
+    Raises:
+        RasterError: The grids differ, and it may not, or one of them has no place.
+    """
+    (path, here), (other_path, there) = first, second
+    differences = grid_differences(here, there)
+    if not differences:
+        return False, ()
+    are_placed = has_place(here) and has_place(there)
+    unplaced = path if has_place(there) else other_path
+    if not are_placed and (here.height, here.width) == (there.height, there.width):
+        return False, (
+            f"{path} and {other_path} are compared pixel for pixel: {unplaced} has no place on "
+            "the ground",
+        )
+    if align and are_placed:
+        return True, ()
+    advice = (
+        f"Use --align to read it on the grid of the {role}."
+        if are_placed
+        else f"{unplaced} has no place on the ground, so that they cannot be aligned. Give it its "
+        "own: gdal_edit.py -a_srs -a_ullr"
+    )
+    raise RasterError(
+        f"{other_path} does not lie on the grid of {path}: it has "
+        f"{' and '.join(differences)}. {advice}"
+    )
+
+
+def onto_grid(path: ScenePath, dataset: Any, grid: Grid, has_means: bool = False) -> WarpedVRT:
     """An open raster on another grid: each pixel's centre takes the value of where it falls.
 
     Args:
         path: The raster, for messages.
         dataset: It, as rasterio opened it; it stays open as long as what is returned.
         grid: The grid.
+        has_means: Whether a pixel is the mean of what lies under it instead.
 
     Returns:
         A raster with an alpha band, which is 0 outside the other one and where that has no data.
@@ -98,7 +141,7 @@ def onto_grid(path: ScenePath, dataset: Any, grid: Grid) -> WarpedVRT:
             transform=grid.transform,
             width=grid.width,
             height=grid.height,
-            resampling=Resampling.nearest,
+            resampling=Resampling.average if has_means else Resampling.nearest,
             tolerance=_WARP_ERROR,
             add_alpha=ColorInterp.alpha not in dataset.colorinterp,
         )

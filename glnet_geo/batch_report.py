@@ -31,6 +31,7 @@ class BatchOptions:
         neighbours: Whether adjacent tiles on one grid are mapped as one scene.
         polygons: What to make of each map; None for nothing.
         merge: Whether polygons are made of all maps together, uncut at the edges of tiles.
+        report: Whether a page shows all scenes; one that is there is kept up to date anyway.
         retries: How often what failed is tried again.
         fail_fast: Whether the first scene that fails ends all.
         overwrite: Whether scenes that are done are done again, and files replaced that no batch
@@ -42,6 +43,7 @@ class BatchOptions:
     neighbours: bool = True
     polygons: PolygonOptions | None = None
     merge: bool = False
+    report: bool = False
     retries: int = 1
     fail_fast: bool = False
     overwrite: bool = False

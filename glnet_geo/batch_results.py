@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path, PurePosixPath
 
+from glnet_geo.batch_index import INDEX, is_our_index, write_index
 from glnet_geo.batch_record import SceneFacts, SceneRecord, State
 from glnet_geo.batch_report import BatchOptions
 from glnet_geo.checkpoint import ModelCard, model_hash
@@ -63,6 +64,17 @@ def check_free(folder: Path) -> None:
             )
 
 
+def check_index(folder: Path, options: BatchOptions) -> None:
+    """Refuses a folder in which somebody else's page has the name of the batch's.
+
+    Raises:
+        OutputError: It is so, a page is asked for, and nothing may be replaced.
+    """
+    path = folder / INDEX
+    if options.report and not options.overwrite and not is_our_index(path):
+        raise OutputError(_foreign(path))
+
+
 def write_results(
     folder: Path,
     records: Sequence[SceneRecord],
@@ -93,6 +105,7 @@ def write_results(
     facts = ModelFacts(card.name, card.version, model_hash(model_file), card.licence)
     write_catalog(folder, records, card.legend, facts, f"Land cover, {folder.name}")
     catalog = folder / "stac" / "collection.json"
+    pages = [*_index_page(folder, records, card, options)]
     maps = {
         record.name: record.outputs[0]
         for record in records
@@ -110,7 +123,24 @@ def write_results(
         if options.merge and options.polygons is not None:
             _warn_of_placeless(len(maps) - sum(len(sheet.places) for sheet in sheets))
             merged = _merge_polygons(folder, work, joined, options.polygons, options.overwrite)
-    return (table, catalog, *rasters, *merged)
+    return (table, catalog, *pages, *rasters, *merged)
+
+
+def _index_page(
+    folder: Path, records: Sequence[SceneRecord], card: ModelCard, options: BatchOptions
+) -> Iterator[Path]:
+    """The page of all scenes, where it is asked for or there already.
+
+    Raises:
+        OutputError: Something else has its name, or the disk is full.
+    """
+    check_index(folder, options)
+    path = folder / INDEX
+    if not options.report and not (path.exists() and is_our_index(path)):
+        return
+    model = f"{card.name} {card.version}"
+    write_index(path, records, card.legend, folder.absolute().name, model)
+    yield path
 
 
 @contextmanager

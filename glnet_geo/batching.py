@@ -19,7 +19,7 @@ from glnet_geo.batch_plan import BLOCK_FRAMES, MosaicPlan, Planner
 from glnet_geo.batch_record import State
 from glnet_geo.batch_report import BatchOptions, BatchReport, Work
 from glnet_geo.batch_request import BatchRequest
-from glnet_geo.batch_results import check_free, remove_work, work_path, write_results
+from glnet_geo.batch_results import check_free, check_index, remove_work, work_path, write_results
 from glnet_geo.batch_run import BatchRun, Limits
 from glnet_geo.checkpoint import model_hash
 from glnet_geo.devices import warn_of_slowness
@@ -70,6 +70,7 @@ def batch(
     with _alone(folder), quiet(), Manifest(folder, f"glnet-geo {version('glnet-geo')}") as manifest:
         if not manifest.records and not options.overwrite:
             check_free(folder)
+        check_index(folder, options)
         ledger = request.ledger(manifest)
         work, described = dict(ledger.work), ""
         ledger.settle()
@@ -92,6 +93,7 @@ def _products(request: BatchRequest, ledger: Ledger, manifest: Manifest) -> tupl
     folder, options, records = request.folder, request.options, ledger.described()
     polygons = options.polygons.to_dict() if options.merge and options.polygons else None
     what: list[Any] = [version("glnet-geo"), model_hash(request.model_file), polygons]
+    what += [options.report] if options.report else []
     text = json.dumps([*what, *({"name": one.name, **one.to_dict()} for one in records)])
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     before = [folder / name for name in manifest.products.get("files", ())]

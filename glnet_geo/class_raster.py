@@ -28,7 +28,6 @@ from glnet_geo.errors import RasterError
 from glnet_geo.georeference import grid_of
 from glnet_geo.grid import Grid, Window
 from glnet_geo.opening import local_files, open_raster, reason_of
-from glnet_geo.raster import box_of
 from glnet_geo.remote import Result, ScenePath, is_remote, persistently
 
 Labels = npt.NDArray[np.integer[Any]]
@@ -117,12 +116,36 @@ class ClassRaster(AbstractContextManager["ClassRaster"]):
                 a sign.
             ValueError: The window reaches outside the grid, where GDAL would stretch it.
         """
-        if not self.grid.window.contains(window):
-            raise ValueError(f"{window} reaches outside {self.grid.window}")
-        box = box_of(window)
+        return self.read_reduced(self.grid.window, window)
+
+    def read_reduced(self, level: Window, window: Window) -> tuple[Labels, Mask | None]:
+        """Reads a window of the raster in fewer pixels.
+
+        Overviews are used where there are any. What `predict` writes has them, made by the mode;
+        else a pixel is the one of the file that lies nearest.
+
+        Args:
+            level: The whole raster in those pixels.
+            window: A part of it.
+
+        Returns:
+            See `read`.
+
+        Raises:
+            RasterError: See `read`.
+            ValueError: The window reaches outside the level, where GDAL would stretch it.
+        """
+        if not level.contains(window):
+            raise ValueError(f"{window} reaches outside {level}")
+        rows, columns = self.grid.height / level.height, self.grid.width / level.width
+        box = RasterioWindow(
+            window.left * columns, window.top * rows, window.width * columns, window.height * rows
+        )
+        shape = (window.height, window.width)
 
         def read_both() -> tuple[Labels, Mask | None]:
-            return self._dataset.read(self._band, window=box), self._read_mask(box)
+            labels: Labels = self._dataset.read(self._band, window=box, out_shape=shape)
+            return labels, self._read_mask(box, shape)
 
         try:
             labels, valid = self._persistently(read_both)
@@ -158,13 +181,13 @@ class ClassRaster(AbstractContextManager["ClassRaster"]):
             # rasterio gives the value as a float, which rounds it; GDAL's mask compares exactly.
             self._has_mask = True
 
-    def _read_mask(self, box: RasterioWindow) -> Mask | None:
+    def _read_mask(self, box: RasterioWindow, shape: tuple[int, int]) -> Mask | None:
         mask: Mask | None = None
         if self._has_mask:
-            mask = self._dataset.read_masks(self._band, window=box) > 0
+            mask = self._dataset.read_masks(self._band, window=box, out_shape=shape) > 0
         if self._alpha is not None:
             # GDAL's masks leave alpha out beside a nodata value (its RFC 15).
-            opaque: Mask = self._dataset.read(self._alpha, window=box) > 0
+            opaque: Mask = self._dataset.read(self._alpha, window=box, out_shape=shape) > 0
             mask = opaque if mask is None else mask & opaque
         return mask
 

@@ -6,26 +6,17 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from glnet_geo.errors import OutputError
 from glnet_geo.evaluation_result import Evaluation
+from glnet_geo.matrix_drawing import MatrixPicture, area_text, count_text, shares_of_rows
 from glnet_geo.outputs import check_output, publish, working_folder
 
 NO_CLASS_LABEL = "(no class)"
 _SUFFIX = ".json"
-_CELL_IN = 0.75  # inches that a cell takes
-_MOST_NUMBERS = 24  # classes up to which cells hold figures
-_MOST_SIDE_IN = 40.0
-_DPI = 120
-_DARK = 0.55  # share from which figures are white
-_NAME_LENGTH = 24
 
 
 def evaluation_files(output: Path) -> tuple[Path, Path, Path]:
@@ -61,7 +52,7 @@ def write_evaluation(output: Path, found: Evaluation) -> None:
             f"{json.dumps(found.to_dict(), indent=1, ensure_ascii=False)}\n", "utf-8"
         )
         _write_csv(made[1], found)
-        draw_confusion(found).savefig(made[2], format="png")
+        _picture_of(found).save(made[2])
         publish(made[1], table)
         publish(made[2], picture)
         publish(made[0], output)
@@ -77,53 +68,43 @@ def _write_csv(path: Path, found: Evaluation) -> None:
             writer.writerow([name, *row])
 
 
-def draw_confusion(found: Evaluation) -> Figure:
+def _picture_of(found: Evaluation) -> MatrixPicture:
     """The matrix with shares of the reference's classes as shades.
 
     Cells hold the share of the row, and hectares or else pixels.
     """
-    table, labels = found.table, [_short(one.name) for one in found.classes]
-    columns = [*labels, NO_CLASS_LABEL]
+    names = [one.name for one in found.classes]
+    table, columns = found.table, [*names, NO_CLASS_LABEL]
     if not found.matrix.missed.any():
-        table, columns = table[:, :-1], labels
-    total = table.sum(axis=1, keepdims=True)
-    shares = np.divide(table, total, out=np.zeros(table.shape), where=total > 0)
-    side = min(_CELL_IN * len(columns), _MOST_SIDE_IN)
-    height = min(_CELL_IN * len(labels), _MOST_SIDE_IN)
-    figure = Figure(figsize=(side + 4, height + 3), dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(figure)  # which becomes the figure's own
-    axes = figure.add_subplot()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_xlabel("prediction")
-    axes.set_ylabel("reference")
-    area = found.areas_ha
-    axes.set_title(_title(found), fontsize="medium")
-    if len(columns) <= _MOST_NUMBERS:
-        amounts = table if area is None else area[:, : table.shape[1]]
-        _write_cells(axes, shares, amounts, is_area=area is not None)
-    figure.colorbar(image, ax=axes, label="share of the reference's class", shrink=0.8)
-    return figure
+        table, columns = table[:, :-1], names
+    shares = shares_of_rows(table)
+    return MatrixPicture(
+        names,
+        columns,
+        shares,
+        _cells(shares, table, found.areas_ha),
+        "reference",
+        "prediction",
+        "share of the reference's class",
+        _title(found),
+    )
 
 
-def _write_cells(
-    axes: Axes, shares: npt.NDArray[np.float64], amounts: npt.NDArray[Any], is_area: bool
-) -> None:
-    for (row, column), share in np.ndenumerate(shares):
-        amount = amounts[row, column]
-        if not amount:
-            continue
-        figure = _area_text(float(amount)) if is_area else _count_text(int(amount))
-        axes.text(
-            column,
-            row,
-            f"{100 * share:.1f} %\n{figure}",
-            ha="center",
-            va="center",
-            fontsize=7,
-            color="white" if share > _DARK else "black",
+def _cells(
+    shares: npt.NDArray[np.float64],
+    table: npt.NDArray[np.int64],
+    area: npt.NDArray[np.float64] | None,
+) -> list[list[str]]:
+    """What stands in each cell."""
+    texts = [[""] * table.shape[1] for _ in table]
+    for row, column in np.argwhere(table).tolist():
+        figure = (
+            count_text(int(table[row, column]))
+            if area is None
+            else area_text(float(area[row, column]))
         )
+        texts[row][column] = f"{100 * shares[row, column]:.1f} %\n{figure}"
+    return texts
 
 
 def _title(found: Evaluation) -> str:
@@ -134,21 +115,4 @@ def _title(found: Evaluation) -> str:
         "kappa": scores.kappa,
     }
     shown = ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if value is not None)
-    return f"{_count_text(scores.pixels)}: {shown}"
-
-
-def _count_text(pixels: int) -> str:
-    for limit, divisor, unit in ((10**6, 10**6, "Mpx"), (10**4, 10**3, "kpx")):
-        if pixels >= limit:
-            return f"{pixels / divisor:,.4g} {unit}"
-    return f"{pixels:,} px"
-
-
-def _area_text(hectares: float) -> str:
-    return f"{hectares:,.2f} ha" if hectares >= 0.01 else "< 0.01 ha"
-
-
-def _short(name: str) -> str:
-    # A dollar sign would begin a formula.
-    text = name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…"
-    return text.replace("$", r"\$")
+    return f"{count_text(scores.pixels)}: {shown}"

@@ -99,6 +99,7 @@ class InProcessEngine:
 
     def __init__(self) -> None:
         self._heavy: deque[Job] = deque()
+        self._running: Job | None = None
         self._prepared: tuple[Job, Future[None]] | None = None
         self._ahead = ThreadPoolExecutor(1, "read ahead")
         self._beside = ThreadPoolExecutor(1, "light jobs")
@@ -121,8 +122,11 @@ class InProcessEngine:
         # What they are at cannot be stopped; it is one job's reading or writing.
         for threads in (self._ahead, self._beside):
             threads.shutdown()
-        if self._prepared is not None:
-            self._prepared[0].discard()
+        # Ctrl-C may have come while a job waited for what is read ahead for it.
+        ahead = None if self._prepared is None else self._prepared[0]
+        for job in (self._running, ahead):
+            if job is not None:
+                job.discard()
 
     def describe(self) -> str:
         """Where jobs run, for the log."""
@@ -158,13 +162,15 @@ class InProcessEngine:
         self._room.release()
 
     def _run_heavy(self, job: Job) -> Outcome:
-        prepared, self._prepared = self._prepared, None
+        prepared, self._prepared, self._running = self._prepared, None, job
         try:
             if prepared is not None and prepared[0] is job:
                 prepared[1].result()
             if self._heavy:
                 following = self._heavy[0]
                 self._prepared = following, self._ahead.submit(following.prepare)
-            return Outcome(job, job(), None)
+            outcome = Outcome(job, job(), None)
         except Exception as error:
-            return Outcome(job, None, error)
+            outcome = Outcome(job, None, error)
+        self._running = None
+        return outcome

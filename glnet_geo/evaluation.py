@@ -35,7 +35,7 @@ from glnet_geo.evaluation_tally import Tally, matrix_of
 from glnet_geo.georeference import ground_of
 from glnet_geo.grid import Window
 from glnet_geo.kernels import kernel
-from glnet_geo.label_sources import LabelSource
+from glnet_geo.label_sources import LabelSource, strip_height
 from glnet_geo.legend import Legend
 from glnet_geo.opening import gdal_environment
 from glnet_geo.reference_labels import is_ambiguous, is_name
@@ -43,9 +43,7 @@ from glnet_geo.remote import ScenePath, is_fetched, scene_path
 from glnet_geo.units import Length
 
 DEFAULT_TOLERANCE = Length(3, "px")
-_STRIP = 4_000_000  # pixels of a strip
 _MOST_VALUES = 1000  # that are no class, before reading on is in vain
-_BLOCKS = 20_000_000  # pixels up to which a strip holds a whole row of blocks
 
 
 def evaluate(
@@ -201,7 +199,7 @@ class _Comparison:
                 Translator(predicted, self._classes, claims),
             )
             is_met = False
-            for window in plan.grid.window.rows(_strip_height(predicted, reference)):
+            for window in plan.grid.window.rows(strip_height(predicted, reference)):
                 actual, is_valid = reference.read(window)
                 is_met |= is_valid is None or bool(is_valid.any())
                 self._add(window, (actual, is_valid), predicted.read(window), translators)
@@ -283,14 +281,6 @@ class _Comparison:
                 f"{path} has values that are none of the classes ({listed(unknown)}). The classes "
                 f"are {known}. Leave values out with --ignore, or give the legend with --legend"
             )
-
-
-def _strip_height(*sources: LabelSource) -> int:
-    """Whole blocks where they are not too high, so that none is decoded twice."""
-    width = sources[0].grid.width
-    rows = max(_STRIP // width, 1)
-    block = max(source.block_height for source in sources)
-    return max(rows // block, 1) * block if block * width <= _BLOCKS else rows
 
 
 @kernel

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glnet_geo.alignment import grid_differences, has_place
+from glnet_geo.alignment import compare_grids, has_place
 from glnet_geo.class_table import MapClass
 from glnet_geo.errors import GlnetGeoError, RasterError
 from glnet_geo.evaluation_pairs import Pair
@@ -90,40 +90,10 @@ def plan_pair(pair: Pair, options: ReadingOptions) -> PairPlan:
         grid, predicted = source.grid, source.named
     plan = PairPlan(pair, grid, predicted=predicted)
     with closing(plan.open_reference(options)) as source:
-        is_aligned, notes = _compare_grids(pair, grid, source.grid, options.align)
-        return PairPlan(pair, grid, is_aligned, predicted, source.named, notes + source.notes)
-
-
-def _compare_grids(
-    pair: Pair, here: Grid, there: Grid, align: bool
-) -> tuple[bool, tuple[str, ...]]:
-    """Whether the reference has to be aligned, and what to know."""
-    differences = grid_differences(here, there)
-    if not differences:
-        return False, ()
-    are_placed = has_place(here) and has_place(there)
-    is_same_size = (here.height, here.width) == (there.height, there.width)
-    if not are_placed and is_same_size:
-        return False, (
-            f"{pair.prediction} and {pair.reference} are compared pixel for pixel: "
-            f"{_unplaced(pair, here, there)} has no place on the ground",
+        is_aligned, notes = compare_grids(
+            (prediction, grid), (pair.reference, source.grid), options.align, "prediction"
         )
-    if align and are_placed:
-        return True, ()
-    advice = (
-        "Use --align to read it on the grid of the prediction."
-        if are_placed
-        else f"{_unplaced(pair, here, there)} has no place on the ground, so that they cannot be "
-        "aligned. Give it its own: gdal_edit.py -a_srs -a_ullr"
-    )
-    raise RasterError(
-        f"{pair.reference} does not lie on the grid of {pair.prediction}: it has "
-        f"{' and '.join(differences)}. {advice}"
-    )
-
-
-def _unplaced(pair: Pair, here: Grid, there: Grid) -> ScenePath:
-    return pair.prediction if has_place(there) else pair.reference
+        return PairPlan(pair, grid, is_aligned, predicted, source.named, notes + source.notes)
 
 
 def _open_raster(

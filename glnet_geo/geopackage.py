@@ -25,10 +25,12 @@ _PATIENCE = 10  # seconds for other programs to finish what they write
 _RESERVED = ("gpkg", "rtree_", "sqlite_", "layer_styles")
 # No layer of GDAL's may begin with one of them (GDALGeoPackageDataset::ICreateLayer).
 _REFUSED = tuple(set(string.punctuation) - {"_"})
+# QGIS parts a layer's name from its file at the one, and finds no style for a name with the other.
+_UNREADABLE = str.maketrans("|\\", "//")
 
 
 def layer_names(class_names: Mapping[int, str]) -> dict[int, str]:
-    """Names for the layers of classes, which GDAL may refuse to give their own names to.
+    """Names for the layers of classes, to which GDAL may refuse their own names, or QGIS.
 
     Args:
         class_names: By id.
@@ -40,7 +42,7 @@ def layer_names(class_names: Mapping[int, str]) -> dict[int, str]:
     taken: set[str] = set()
     for class_id, class_name in class_names.items():
         is_refused = class_name.startswith(_REFUSED) or _folded(class_name).startswith(_RESERVED)
-        name = f"class {class_name}" if is_refused else class_name
+        name = (f"class {class_name}" if is_refused else class_name).translate(_UNREADABLE)
         while _folded(name) in taken:
             name = f"{name} ({class_id})"
         taken.add(_folded(name))
@@ -74,12 +76,15 @@ def check_layers(
             )
 
 
-def check_replaced(layers: Iterable[str], path: Path) -> None:
+def check_replaced(
+    layers: Iterable[str], path: Path, advice: str = "Add --append to keep them"
+) -> None:
     """Refuses to replace a GeoPackage that holds more than what takes its place.
 
     Args:
         layers: Names of the layers of the new one.
         path: The existing file.
+        advice: How to keep what it holds, for the message.
 
     Raises:
         OutputError: It has other layers or tables.
@@ -98,7 +103,7 @@ def check_replaced(layers: Iterable[str], path: Path) -> None:
         more = f" and {len(others) - _LISTED} more" if len(others) > _LISTED else ""
         raise OutputError(
             f"{path} also has {', '.join(map(repr, others[:_LISTED]))}{more}, which --overwrite "
-            "would delete. Add --append to keep them, or remove the file first."
+            f"would delete. {advice}, or remove the file first."
         )
 
 

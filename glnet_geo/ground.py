@@ -93,16 +93,17 @@ class Ground:
             return np.asarray(counts.sum(axis=-1) * self.row_area[0])
         return np.asarray(counts @ self.row_area[top : top + counts.shape[-1]])
 
-    def area_by_value(self, values: npt.NDArray[np.uint8], top: int) -> Floats:
-        """Area that each value has, 256 of them.
+    def area_by_value(self, values: npt.NDArray[np.unsignedinteger], top: int) -> Floats:
+        """Area that each value has, as many as the type has values.
 
         Args:
-            values: h x w, rows of the raster or parts of them.
+            values: h x w bytes or pairs of them, rows of the raster or parts of them.
             top: The first of these rows.
         """
         height, width = values.shape
         weights = np.repeat(self.row_area[top : top + height], width)
-        return np.asarray(np.bincount(values.ravel(), weights, 256), np.float64)
+        count = np.iinfo(values.dtype).max + 1
+        return np.asarray(np.bincount(values.ravel(), weights, count), np.float64)
 
     def ring_areas(self, x: Integers, y: Integers, offsets: Offsets) -> Floats:
         """Signed areas inside closed rings of straight edges between lattice points.

@@ -23,6 +23,8 @@ from glnet_geo.remote import ScenePath
 _PRIMARY = {"red", "green", "blue"}
 _NO_CLASS = 1 << 24
 """What is added to a colour that is no class's, beyond all ids of legends."""
+_STRIP = 4_000_000  # pixels of a strip
+_BLOCKS = 20_000_000  # pixels up to which a strip holds a whole row of blocks
 _ADVICE = "Masks in colours have a red, a green and a blue band."
 
 
@@ -126,6 +128,17 @@ class ColorLabels:
     def describe(self, value: int) -> str:
         """The id, or the colour that is none."""
         return color_text(value - _NO_CLASS) if value >= _NO_CLASS else str(value)
+
+
+def strip_height(*sources: LabelSource) -> int:
+    """Rows to read at a time of sources on one grid.
+
+    Whole blocks where they are not too high, so that none is decoded twice.
+    """
+    width = sources[0].grid.width
+    rows = max(_STRIP // width, 1)
+    block = max(source.block_height for source in sources)
+    return max(rows // block, 1) * block if block * width <= _BLOCKS else rows
 
 
 def is_picture(path: ScenePath, safe: bool = False) -> bool:

@@ -18,6 +18,7 @@ from glnet_geo.grid import Grid, Window
 from glnet_geo.mosaic import layer_mosaic_xml
 from glnet_geo.opening import quiet
 from glnet_geo.outputs import publish, work_folder, working_folder
+from glnet_geo.qgis_style import own_style_path, shares_qml
 from glnet_geo.raster_output import COG
 from glnet_geo.raster_parts import (
     NoRows,
@@ -151,6 +152,7 @@ class _Raster:
         self._bands = gauge.bands(layer)
         self._meaning = gauge.meaning(layer)
         self._mosaic, self._finished = folder / "mosaic", folder / "finished"
+        self._style = folder / "style.qml"
         self.parts = RasterParts(folder, output, grid, len(self._bands))
 
     def finish(self, tags: Mapping[str, str]) -> None:
@@ -161,10 +163,13 @@ class _Raster:
             self._mosaic.write_bytes(joined)
             copy_raster(self._mosaic, self._finished, **_COG)
             check_read_back(np.array_equal(expected, count_values(self._finished)))
+            self._style.write_text(shares_qml(), "utf-8")
 
     def place(self) -> None:
         # That of another raster of this name would describe this one.
         sidecar_path(self.output).unlink(missing_ok=True)
+        if style := own_style_path(self.output):
+            publish(self._style, style)
         publish(self._finished, self.output)
 
 

@@ -87,6 +87,11 @@ class Legend:
         return len(self.classes)
 
     @property
+    def theme(self) -> str:
+        """What they are classes of."""
+        return "land cover"
+
+    @property
     def ids(self) -> npt.NDArray[np.uint8]:
         """Class ids in the order of the network's outputs."""
         return np.array([land_cover.id for land_cover in self.classes], np.uint8)

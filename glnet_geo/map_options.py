@@ -17,7 +17,7 @@ from glnet_geo.modelzoo import DEFAULT_MODEL
 from glnet_geo.precision import Precision
 from glnet_geo.radiometry import Stretch
 from glnet_geo.raster import SceneReader
-from glnet_geo.remote import ScenePath, is_remote, without_secrets
+from glnet_geo.remote import scene_label, without_secrets
 from glnet_geo.tiling import FrameExtent, ViewAxis
 from glnet_geo.uncertainty import Gauge, Layer
 from glnet_geo.validity import THE_FILES, Validity
@@ -202,12 +202,6 @@ def gauge_of(card: ModelCard, options: MapOptions) -> Gauge:
     positions = range(len(legend)) if is_reference else legend.counted
     names = {position: legend.classes[position].name for position in positions}
     return Gauge(names, options.layers, None if is_reference else card.temperature)
-
-
-def scene_label(path: ScenePath) -> str:
-    """A scene's name; of a URL without its query, which may hold a password."""
-    name = str(path)
-    return Path(name.partition("?")[0] if is_remote(name) else name).name
 
 
 def area_of(aoi: Path | None, grid: Grid, safe: bool = False) -> AreaOfInterest | None:

@@ -10,13 +10,20 @@ from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree as ET
 
 from glnet_geo.grid import Grid
-from glnet_geo.legend import NODATA, Legend
-from glnet_geo.sidecar import BAND_DESCRIPTION
+from glnet_geo.legend import NODATA
+from glnet_geo.sidecar import ClassSet
 from glnet_geo.uncertainty import ONE
+
+WIDE_NODATA = 65535
+"""What stands for no data where classes are too many for bytes."""
 
 
 def mosaic_xml(
-    parts: Sequence[tuple[str, int]], grid: Grid, legend: Legend, tags: Mapping[str, str]
+    parts: Sequence[tuple[str, int]],
+    grid: Grid,
+    legend: ClassSet,
+    tags: Mapping[str, str],
+    nodata: int = NODATA,
 ) -> bytes:
     """The virtual raster, UTF-8.
 
@@ -25,16 +32,18 @@ def mosaic_xml(
         grid: The whole raster's grid.
         legend: Its classes.
         tags: More tags besides the classes' names.
+        nodata: What stands for no data: `NODATA` in rasters of bytes, or `WIDE_NODATA`.
 
     Raises:
         ValueError: The parts are not as high as the grid.
     """
     root = dataset_element(grid, legend, tags)
-    band = ET.SubElement(root, "VRTRasterBand", dataType="Byte", band="1")
-    ET.SubElement(band, "Description").text = BAND_DESCRIPTION
-    ET.SubElement(band, "NoDataValue").text = str(NODATA)
+    kind = "Byte" if nodata == NODATA else "UInt16"
+    band = ET.SubElement(root, "VRTRasterBand", dataType=kind, band="1")
+    ET.SubElement(band, "Description").text = legend.theme
+    ET.SubElement(band, "NoDataValue").text = str(nodata)
     ET.SubElement(band, "ColorInterp").text = "Palette"
-    _add_colors(band, legend)
+    _add_colors(band, legend, nodata)
     _add_parts(band, parts, grid)
     return ET.tostring(root)
 
@@ -66,7 +75,7 @@ def layer_mosaic_xml(
     return ET.tostring(root)
 
 
-def dataset_element(grid: Grid, legend: Legend, tags: Mapping[str, str]) -> ET.Element:
+def dataset_element(grid: Grid, legend: ClassSet, tags: Mapping[str, str]) -> ET.Element:
     """A virtual raster without a band: where it lies, and the tags of a class raster."""
     return _placed_element(grid, {**tags, **{f"CLASS_{c.id}": c.name for c in legend.classes}})
 
@@ -87,10 +96,10 @@ def _placed_element(grid: Grid, tags: Mapping[str, str]) -> ET.Element:
     return root
 
 
-def _add_colors(band: ET.Element, legend: Legend) -> None:
+def _add_colors(band: ET.Element, legend: ClassSet, nodata: int) -> None:
     table = ET.SubElement(band, "ColorTable")
-    colors = {c.id: (*c.rgb, 255) for c in legend.classes} | {NODATA: (255, 255, 255, 0)}
-    for value in range(256):
+    colors = {c.id: (*c.rgb, 255) for c in legend.classes} | {nodata: (255, 255, 255, 0)}
+    for value in range(nodata + 1):
         color = colors.get(value, (0, 0, 0, 255))
         ET.SubElement(table, "Entry", {f"c{k}": str(part) for k, part in enumerate(color, 1)})
 

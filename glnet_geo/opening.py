@@ -18,6 +18,7 @@ from glnet_geo.remote import ScenePath, is_fetched, is_remote, persistently
 from glnet_geo.safe_raster import open_safely
 
 _CACHE_MB = 64
+_SILENCE_S = 30  # a server that falls silent would hold the run, and Ctrl-C, for ever
 _TILE = 512  # pixels; blocks across scenes that are wider are strips
 _NETWORK = ":".join(f"/vsi{name}/" for name in ("curl", "s3", "gs", "az", "adls", "oss", "swift"))
 
@@ -39,8 +40,7 @@ def gdal_environment(cache_mb: int = _CACHE_MB, remote: bool = False) -> Iterato
             "GDAL_HTTP_MAX_RETRY": 3,
             "GDAL_HTTP_RETRY_DELAY": 1,
             "GDAL_HTTP_CONNECTTIMEOUT": 10,
-            # A server that falls silent would hold the run, and Ctrl-C, for ever.
-            "GDAL_HTTP_LOW_SPEED_TIME": 30,
+            "GDAL_HTTP_LOW_SPEED_TIME": _SILENCE_S,
             "GDAL_HTTP_LOW_SPEED_LIMIT": 1,
             # Where it decodes in threads GDAL asks for exactly the bytes of the blocks. Else it
             # takes neighbouring ones for a sequence, and asks for up to twice as much.

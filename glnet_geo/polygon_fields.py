@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ class PolygonFields:
         ground: How large the pixels are.
         is_exact: Whether areas are those of the pixels that were counted; else of the rings.
         has_confidence: Whether the polygons have a mean of measured values.
+        texts: More fields by name: what they say of each class, by id.
 
     Attributes:
         fields: The fields.
@@ -31,13 +34,20 @@ class PolygonFields:
     """
 
     def __init__(
-        self, classes: ClassTable, ground: Ground, is_exact: bool, has_confidence: bool
+        self,
+        classes: ClassTable,
+        ground: Ground,
+        is_exact: bool,
+        has_confidence: bool,
+        texts: Mapping[str, Mapping[int, str]] = MappingProxyType({}),
     ) -> None:
         self._classes, self._ground = classes, ground
         self._is_exact = is_exact
+        self._texts = texts
         self.fields = [
             Field(CLASS_ID, "integer"),
             Field(CLASS, "text"),
+            *(Field(name, "text") for name in texts),
             Field("area_px" if ground.unit == "px" else "area_m2", "real"),
             Field(f"perimeter_{ground.unit}", "real"),
             *([Field("confidence", "real")] if has_confidence else []),
@@ -53,7 +63,11 @@ class PolygonFields:
         names = np.array([self._classes.of(int(one)).name for one in ids], np.object_)
         self._add(ids, which, areas)
         self.n_vertices += len(polygons.x) - (len(polygons.rings) - 1)
-        columns = [polygons.value, names[which], areas, _by_feature(lengths, polygons)]
+        more = [
+            np.array([values.get(int(one), "") for one in ids], np.object_)[which]
+            for values in self._texts.values()
+        ]
+        columns = [polygons.value, names[which], *more, areas, _by_feature(lengths, polygons)]
         if polygons.sums.shape[1]:
             with np.errstate(invalid="ignore"):
                 columns.append(polygons.sums[:, 0] / polygons.sums[:, 1])

@@ -1,7 +1,8 @@
-"""The styles with which QGIS opens polygons of classes, and points that are to be labelled."""
+"""The styles in which QGIS opens polygons, points to be labelled, and rasters of shares."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -23,10 +24,21 @@ _RING = {
     "size_unit": "MM",
 }
 
+_log = logging.getLogger(__name__)
 
-def style_path(vectors: Path) -> Path:
+
+def style_path(output: Path) -> Path:
     """Where QGIS looks for the style of a file that cannot hold it (`QgsMapLayer::styleURI`)."""
-    return vectors.with_suffix(".qml")
+    return output.with_suffix(".qml")
+
+
+def own_style_path(output: Path) -> Path | None:
+    """The same; None where the style of another file of that name is there, which is logged."""
+    place = style_path(output)
+    if place.exists() and not output.exists():
+        _log.warning("%s stays as it is, so %s may open with it.", place, output)
+        return None
+    return place
 
 
 def categorized_qml(classes: Sequence[MapClass], attribute: str = "class") -> str:
@@ -70,6 +82,26 @@ def labelling_qml(names: Sequence[str], attribute: str, hidden: Sequence[str]) -
     for name in hidden:
         _add_widget(fields, name, "Hidden", [])
         ET.SubElement(table, "column", name=name, type="field", hidden="1")
+    return _document(root)
+
+
+def shares_qml() -> str:
+    """A raster style of QGIS (QML): the first band from black for 0 to white for 1.
+
+    QGIS itself shows several bands as red, green and blue, and those that bytes with a scale make
+    up as black (`QgsRasterLayer::setDefaultContrastEnhancement` goes by the type before scaling).
+    """
+    root = ET.Element("qgis", version="3.22", styleCategories="Symbology")
+    kind = {"type": "singlebandgray", "grayBand": "1", "gradient": "BlackToWhite"}
+    renderer = ET.SubElement(
+        ET.SubElement(root, "pipe"), "rasterrenderer", kind, opacity="1", alphaBand="-1"
+    )
+    # These limits, not those of what is on the screen.
+    ET.SubElement(ET.SubElement(renderer, "minMaxOrigin"), "limits").text = "None"
+    stretch = ET.SubElement(renderer, "contrastEnhancement")
+    ET.SubElement(stretch, "minValue").text = "0"
+    ET.SubElement(stretch, "maxValue").text = "1"
+    ET.SubElement(stretch, "algorithm").text = "StretchToMinimumMaximum"
     return _document(root)
 
 

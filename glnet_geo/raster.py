@@ -117,6 +117,12 @@ class SceneReader(AbstractContextManager["SceneReader"]):
         return float(self._dataset.scales[index]), float(self._dataset.offsets[index])
 
     @property
+    def tags(self) -> dict[str, str]:
+        """What the file says about itself."""
+        tags: dict[str, str] = self._dataset.tags()
+        return tags
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """The local files that it consists of: itself, masks beside it, the tiles of a VRT."""
         return local_files(self.path, self._dataset)

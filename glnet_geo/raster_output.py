@@ -18,7 +18,7 @@ from rasterio.shutil import copy as copy_raster
 from glnet_geo.georeference import ground_of
 from glnet_geo.grid import Grid, Window
 from glnet_geo.ground import Floats, Ground
-from glnet_geo.legend import NODATA, Legend
+from glnet_geo.legend import NODATA
 from glnet_geo.mosaic import mosaic_xml
 from glnet_geo.opening import quiet
 from glnet_geo.outputs import publish, working_folder
@@ -33,8 +33,9 @@ from glnet_geo.raster_parts import (
     histogram,
     writing,
 )
-from glnet_geo.sidecar import sidecar_path, sidecar_xml
+from glnet_geo.sidecar import ClassSet, sidecar_path, sidecar_xml
 
+_PRODUCT = "finished"
 _IN_MEMORY = 32_000_000  # pixels of a map
 COG = {
     "driver": "COG",
@@ -76,7 +77,7 @@ class MapContent:
     """What a finished class raster holds.
 
     Attributes:
-        pixels: Pixels by class id, 256 of them; `NODATA` is the last.
+        pixels: Pixels by class id, as many as the raster's type has values; no data is the last.
         areas_m2: Their square metres, likewise; None for a raster without a place.
         area_rule: Where these come from, see `Ground.rule`.
     """
@@ -89,16 +90,21 @@ class MapContent:
 class MapParts(RasterParts):
     """A class raster that is made in horizontal parts, each of which survives a crash."""
 
+    @property
+    def product(self) -> Path:
+        """The finished file, as long as it is not in its place."""
+        return self._folder / _PRODUCT
+
     def publish(
         self,
-        legend: Legend,
+        legend: ClassSet,
         tags: Mapping[str, str],
         prepare: Callable[[], None] = lambda: None,
     ) -> MapContent:
         """Joins the parts to a cloud-optimized GeoTIFF and puts it in its place.
 
-        The raster has nodata 255, a colour table, the classes' names in its tags and, for GDAL
-        and QGIS, in an `.aux.xml` beside it.
+        The raster has its nodata value, a colour table, the classes' names in its tags and, for
+        GDAL and QGIS, in an `.aux.xml` beside it.
 
         Args:
             legend: The classes.
@@ -109,7 +115,7 @@ class MapParts(RasterParts):
             OutputError: The disk is full or the output cannot be replaced.
         """
         heights, expected = self.joined()
-        joined = mosaic_xml(heights, self._grid, legend, tags)
+        joined = mosaic_xml(heights, self._grid, legend, tags, self._nodata)
         return _publish_map(
             self._folder, self._output, joined, self._grid, legend, expected, prepare
         )
@@ -119,7 +125,7 @@ def write_map(
     path: Path,
     pieces: Iterable[tuple[npt.NDArray[np.uint8], Window]],
     grid: Grid,
-    legend: Legend,
+    legend: ClassSet,
     tags: Mapping[str, str],
 ) -> MapContent:
     """Writes a class raster whole or not at all, as `MapParts.publish` describes it.
@@ -159,26 +165,30 @@ def _publish_map(
     output: Path,
     joined: bytes,
     grid: Grid,
-    legend: Legend,
+    legend: ClassSet,
     expected: npt.NDArray[np.int64],
     prepare: Callable[[], None] = lambda: None,
 ) -> MapContent:
     """Makes the final file of a virtual raster, checks what it holds and puts it in its place."""
-    mosaic, finished, side = folder / "mosaic", folder / "finished", folder / "side"
+    mosaic, finished, side = folder / "mosaic", folder / _PRODUCT, folder / "side"
     with writing(output), quiet():
         mosaic.write_bytes(joined)
         copy_raster(mosaic, finished, **COG)
         content = _content(finished, ground_of(grid))
         check_read_back(np.array_equal(expected, content.pixels))
     side.write_bytes(sidecar_xml(legend))
-    publish(side, sidecar_path(output))
-    publish(finished, output, prepare)
+
+    def place_others() -> None:
+        prepare()
+        publish(side, sidecar_path(output))
+
+    publish(finished, output, place_others)
     return content
 
 
 @contextmanager
 def class_map(
-    path: Path, grid: Grid, legend: Legend, tags: Mapping[str, str]
+    path: Path, grid: Grid, legend: ClassSet, tags: Mapping[str, str]
 ) -> Iterator[PartWriter]:
     """Writes a class raster as a cloud-optimized GeoTIFF, whole or not at all.
 
@@ -216,8 +226,8 @@ def _content(path: Path, ground: Ground) -> MapContent:
         counts = count_values(path)
         areas = counts * ground.row_area[0]
     else:
-        counts, areas = np.zeros(256, np.int64), np.zeros(256)
+        counts, areas = np.zeros(1, np.int64), np.zeros(1)
         for top, labels in blocks(path):
-            counts += histogram(labels)
-            areas += ground.area_by_value(labels[0], top)
+            counts = counts + histogram(labels)
+            areas = areas + ground.area_by_value(labels[0], top)
     return MapContent(counts, areas if ground.unit == "m" else None, ground.rule)

@@ -1,4 +1,4 @@
-"""Rasters of bytes that are made in horizontal parts, each of which survives a crash."""
+"""Rasters that are made in horizontal parts, each of which survives a crash."""
 
 from __future__ import annotations
 
@@ -41,28 +41,36 @@ class PartWriter:
         grid: Grid of the whole raster.
         rows: The part's rows, of full width.
         n_bands: Bands of the raster; None for a class raster, which has one.
+        nodata: The largest value, which stands for no data; it decides how large a pixel is.
 
     Attributes:
-        counts: Pixels of all bands written so far by value, 256 of them; `NODATA` is the last.
+        counts: Pixels of all bands written so far by value; that of no data is the last.
     """
 
     def __init__(
-        self, path: Path, output: Path, grid: Grid, rows: Window, n_bands: int | None = None
+        self,
+        path: Path,
+        output: Path,
+        grid: Grid,
+        rows: Window,
+        n_bands: int | None = None,
+        nodata: int = NODATA,
     ) -> None:
         self._output = output
         self._rows = rows
         self._band = 1 if n_bands is None else None
-        self.counts: npt.NDArray[np.int64] = np.zeros(256, np.int64)
+        self.counts: npt.NDArray[np.int64] = np.zeros(nodata + 1, np.int64)
+        dtype = "uint8" if nodata == NODATA else "uint16"
         # They do not stay: class ids in the fastest compression, which layers take too long for.
         packing = {"zlevel": 1} if n_bands is None else {"compress": None, "interleave": "band"}
-        profile = {**TILES, **packing, "count": n_bands or 1, "dtype": "uint8", "nodata": NODATA}
+        profile = {**TILES, **packing, "count": n_bands or 1, "dtype": dtype, "nodata": nodata}
         with writing(output), quiet():
             self._dataset = rasterio.open(
                 path, "w", height=rows.height, width=grid.width, **profile
             )
 
-    def write(self, values: npt.NDArray[np.uint8], window: Window) -> None:
-        """Writes into a window of the raster; `NODATA` where there is nothing.
+    def write(self, values: npt.NDArray[np.unsignedinteger], window: Window) -> None:
+        """Writes into a window of the raster.
 
         Args:
             values: H x W class ids, or B x H x W of B bands.
@@ -89,7 +97,7 @@ class PartWriter:
 class NoRows:
     """A part without rows."""
 
-    def write(self, values: npt.NDArray[np.uint8], window: Window) -> None:
+    def write(self, values: npt.NDArray[np.unsignedinteger], window: Window) -> None:
         """Refuses all pixels."""
         raise ValueError(f"{window} lies in a part without rows")
 
@@ -102,13 +110,22 @@ class RasterParts:
         output: What they will be.
         grid: Its grid.
         n_bands: Its bands; None for a class raster, which has one.
+        nodata: The largest value, which stands for no data; 255 in rasters of bytes.
     """
 
-    def __init__(self, folder: Path, output: Path, grid: Grid, n_bands: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        output: Path,
+        grid: Grid,
+        n_bands: int | None = None,
+        nodata: int = NODATA,
+    ) -> None:
         self._folder = folder
         self._output = output
         self._grid = grid
         self._n_bands = n_bands
+        self._nodata = nodata
         self._counts: dict[Path, npt.NDArray[np.int64]] = {}
 
     @staticmethod
@@ -143,7 +160,7 @@ class RasterParts:
             OutputError: The disk is full.
         """
         unfinished = self._folder / "unfinished"
-        writer = PartWriter(unfinished, self._output, self._grid, rows, self._n_bands)
+        writer = PartWriter(unfinished, self._output, self._grid, rows, self._n_bands, self._nodata)
         try:
             yield writer
         finally:
@@ -180,7 +197,7 @@ def _height(path: Path) -> int:
         return int(dataset.height)
 
 
-def blocks(path: Path) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+def blocks(path: Path) -> Iterator[tuple[int, npt.NDArray[np.unsignedinteger]]]:
     """Blocks of a raster, B x h x w, each with its first row."""
     with rasterio.open(path) as dataset:
         for _, box in dataset.block_windows(1):
@@ -188,15 +205,18 @@ def blocks(path: Path) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
 
 
 def count_values(path: Path) -> npt.NDArray[np.int64]:
-    """Pixels of all bands by value, 256 of them."""
-    counts: npt.NDArray[np.int64] = np.zeros(256, np.int64)
-    for _, values in blocks(path):
-        counts += histogram(values)
+    """Pixels of all bands by value, as many as the type has values."""
+    counts: npt.NDArray[np.int64] = sum(
+        (histogram(values) for _, values in blocks(path)), np.zeros(1, np.int64)
+    )
     return counts
 
 
-def histogram(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Pixels by value; NumPy's bincount takes ten times as long."""
+def histogram(values: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.int64]:
+    """Pixels by value, as many as the type has values."""
+    if values.dtype != np.uint8:
+        return np.bincount(values.ravel(), minlength=np.iinfo(values.dtype).max + 1)
+    # NumPy's bincount takes ten times as long.
     return np.array(Image.fromarray(values.reshape(-1, values.shape[-1])).histogram())
 
 

@@ -41,6 +41,12 @@ def is_fetched(path: ScenePath) -> bool:
     return is_remote(path) and re.match(r"/vsi(?!curl|s3|gs|az|adls|oss|swift|web)", text) is None
 
 
+def scene_label(path: ScenePath) -> str:
+    """A scene's name; of a URL without its query, which may hold a password."""
+    name = str(path)
+    return Path(name.partition("?")[0] if is_remote(name) else name).name
+
+
 def without_secrets(text: str) -> str:
     """A text whose URLs have neither a user's name and password nor a query, which may hold a key.
 

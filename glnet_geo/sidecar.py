@@ -7,15 +7,41 @@ exactly these parts, and one colour entry a class, QGIS shows exactly the classe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 from xml.etree import ElementTree as ET
-
-from glnet_geo.legend import LandCover, Legend
-
-BAND_DESCRIPTION = "land cover"
 
 # Name, GFT type (0 integer, 2 string) and GFU usage, as gdal.h numbers them.
 _COLUMNS = (("Value", 0, 5), ("Class", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8))
+
+
+class NamedColor(Protocol):
+    """A class as a raster shows it."""
+
+    @property
+    def id(self) -> int:
+        """Its value in the raster."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """Its colour, 0-255 each."""
+
+
+class ClassSet(Protocol):
+    """The classes of a raster: a `Legend`, or what is like one."""
+
+    @property
+    def classes(self) -> Sequence[NamedColor]:
+        """The classes; no two have the same id or name."""
+
+    @property
+    def theme(self) -> str:
+        """What they are classes of, which the raster's band is called."""
 
 
 def sidecar_path(raster: Path) -> Path:
@@ -23,7 +49,7 @@ def sidecar_path(raster: Path) -> Path:
     return raster.with_name(f"{raster.name}.aux.xml")
 
 
-def sidecar_xml(legend: Legend) -> bytes:
+def sidecar_xml(legend: ClassSet) -> bytes:
     """The side file of a class raster, UTF-8."""
     root = ET.Element("PAMDataset")
     describe_classes(ET.SubElement(root, "PAMRasterBand", band="1"), legend)
@@ -31,9 +57,9 @@ def sidecar_xml(legend: Legend) -> bytes:
     return f"{ET.tostring(root, encoding='unicode')}\n".encode()
 
 
-def describe_classes(band: ET.Element, legend: Legend) -> None:
+def describe_classes(band: ET.Element, legend: ClassSet) -> None:
     """Adds names and colours to a band, which may be one of a virtual raster as well."""
-    ET.SubElement(band, "Description").text = BAND_DESCRIPTION
+    ET.SubElement(band, "Description").text = legend.theme
     ET.SubElement(band, "ColorInterp").text = "Palette"
     by_id = {land_cover.id: land_cover for land_cover in legend.classes}
     names, colors = ET.SubElement(band, "CategoryNames"), ET.SubElement(band, "ColorTable")
@@ -54,7 +80,7 @@ def describe_classes(band: ET.Element, legend: Legend) -> None:
         _add_row(table, index, land_cover)
 
 
-def _add_row(table: ET.Element, index: int, land_cover: LandCover) -> None:
+def _add_row(table: ET.Element, index: int, land_cover: NamedColor) -> None:
     row = ET.SubElement(table, "Row", index=str(index))
     for value in (land_cover.id, land_cover.name, *land_cover.rgb):
         ET.SubElement(row, "F").text = str(value)

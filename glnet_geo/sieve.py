@@ -77,7 +77,7 @@ class Sieve:
         self._waiting.clear()
         if rows.height == self._given:
             return []
-        rows, decided = _dissolve(rows, weights, self._limit, self._reach, is_end)
+        rows, decided = self._change(rows, weights, is_end)
         kept = max(decided - 1, 0)
         strips = [
             _part(rows, top, min(top + self._height, decided))
@@ -88,6 +88,46 @@ class Sieve:
         self._given = min(decided, 1)
         self._weights[: self._given] = np.inf
         return strips
+
+    def _change(self, runs: Runs, weights: _Floats, is_end: bool) -> tuple[Runs, int]:
+        """The rows after all changes that are certain, and how many of them are final."""
+        classes, label = _numbered(runs.value)
+        stop = np.append(runs.start[1:], np.int32(0))
+        stop[stop == 0] = runs.width
+        above, below = np.full((2, len(stop)), NONE, np.int32)
+        rows = NumberedRuns(runs.first, runs.start, stop, above, below, runs.width, self._reach)
+        regions = Regions.of(label)
+        find_regions(rows, regions, weights, self._limit, is_end)
+        undecided = self._decide_regions(rows, regions, len(classes))
+        decided = int(np.searchsorted(runs.first, undecided, "right")) - 1
+
+        value = np.append(classes, NOTHING)[regions.label]
+        is_first = runs.start == 0
+        is_first[1:] |= value[1:] != value[:-1]
+        first = np.append(0, np.cumsum(is_first))[runs.first]
+        start = runs.start[is_first]
+        return Runs(runs.top, runs.width, first, start, value[is_first]), decided
+
+    def _decide_regions(self, rows: NumberedRuns, regions: Regions, classes: int) -> int:
+        """Changes what is certain; returns the first run of a region that may still change."""
+        is_small = (regions.area > 0) & (regions.area < self._limit) & ~regions.is_open
+        queue = np.flatnonzero(is_small).astype(np.int32)
+        queue = queue[np.argsort(regions.area[queue], kind="stable")]
+        return change_regions(rows, regions, queue, self._limit, classes)
+
+
+class PatchSieve(Sieve):
+    """Regions that are smaller than a limit become nodata; see `Sieve`.
+
+    Nothing takes their place, so that each region counts for itself: rows wait for no more rows
+    than a region below the limit can be high.
+    """
+
+    def _decide_regions(self, rows: NumberedRuns, regions: Regions, classes: int) -> int:
+        is_small = (regions.label != NONE) & (regions.area[regions.parent] < self._limit)
+        may_grow = is_small & regions.is_open[regions.parent]
+        regions.label[is_small & ~may_grow] = NONE
+        return int(may_grow.argmax()) if may_grow.any() else len(may_grow)
 
 
 def _joined(parts: list[Runs]) -> Runs:
@@ -123,27 +163,3 @@ def _numbered(value: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.
     label = np.full(len(value), NONE, np.int32)
     label[has_data] = index
     return classes, label
-
-
-def _dissolve(
-    runs: Runs, weights: _Floats, limit: float, reach: int, is_end: bool
-) -> tuple[Runs, int]:
-    """The rows after all changes that are certain, and how many of them are final."""
-    classes, label = _numbered(runs.value)
-    stop = np.append(runs.start[1:], np.int32(0))
-    stop[stop == 0] = runs.width
-    above, below = np.full((2, len(stop)), NONE, np.int32)
-    rows = NumberedRuns(runs.first, runs.start, stop, above, below, runs.width, reach)
-    regions = Regions.of(label)
-    find_regions(rows, regions, weights, limit, is_end)
-    is_small = (regions.area > 0) & (regions.area < limit) & ~regions.is_open
-    queue = np.flatnonzero(is_small).astype(np.int32)
-    queue = queue[np.argsort(regions.area[queue], kind="stable")]
-    undecided = change_regions(rows, regions, queue, limit, len(classes))
-    decided = int(np.searchsorted(runs.first, undecided, "right")) - 1
-
-    value = np.append(classes, NOTHING)[regions.label]
-    is_first = runs.start == 0
-    is_first[1:] |= value[1:] != value[:-1]
-    first = np.append(0, np.cumsum(is_first))[runs.first]
-    return Runs(runs.top, runs.width, first, runs.start[is_first], value[is_first]), decided

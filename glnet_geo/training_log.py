@@ -9,16 +9,13 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
+from glnet_geo.figures import new_figure, save_png
 from glnet_geo.outputs import write_whole
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 METRICS, CURVES = "metrics.csv", "curves.png"
-_DPI = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +57,7 @@ def write_metrics(rows: Sequence[LogRow], folder: Path) -> None:
 def draw_curves(rows: Sequence[LogRow], folder: Path) -> None:
     """Draws loss and mean IoU of every stage, side by side, whole or not at all."""
     stages = list(dict.fromkeys(row.stage for row in rows))
-    figure = Figure(figsize=(4.2 * len(stages), 3.4), dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.2 * len(stages), 3.4)
     for axes, stage in zip(figure.subplots(1, len(stages), squeeze=False)[0], stages, strict=True):
         own = [row for row in rows if row.stage == stage]
         axes.plot([r.iteration for r in own], [r.loss for r in own], color="tab:blue", label="loss")
@@ -77,7 +73,7 @@ def draw_curves(rows: Sequence[LogRow], folder: Path) -> None:
             lines = [*lines, *right.get_lines()]
         axes.legend(handles=lines, loc="upper right", fontsize="small")
     picture = io.BytesIO()
-    figure.savefig(picture, format="png")
+    save_png(figure, picture)
     write_whole(folder / CURVES, picture.getvalue())
 
 

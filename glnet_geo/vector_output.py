@@ -30,7 +30,7 @@ from glnet_geo.geopackage import (
 )
 from glnet_geo.layer_writer import LayerWriter
 from glnet_geo.outputs import publish
-from glnet_geo.qgis_style import MOST_CLASSES, categorized_qml, style_path
+from glnet_geo.qgis_style import MOST_CLASSES, categorized_qml, own_style_path, style_path
 from glnet_geo.vector_formats import check_size, convert, format_of, remove_leftovers
 from glnet_geo.vector_layer import (
     DISK_HINT,
@@ -216,11 +216,8 @@ class PolygonFile(AbstractContextManager["PolygonFile"]):
 
     def _styled(self, qmls: Mapping[str, str | None]) -> dict[Path, Path]:
         """The style as a file, unless that would take the place of another file's style."""
-        (qml,), place = qmls.values(), style_path(self._output)
-        if qml is None:
-            return {}
-        if place.exists() and not self._output.exists():
-            _log.warning("%s stays as it is, so %s may open with it.", place, self._output)
+        (qml,) = qmls.values()
+        if qml is None or (place := own_style_path(self._output)) is None:
             return {}
         style = self._folder / "style.qml"
         style.write_text(qml, "utf-8")

@@ -86,6 +86,7 @@ def vectorize(
     layer_per_class: bool = False,
     layer_suffix: str = "",
     metadata: Mapping[str, str] = MappingProxyType({}),
+    texts: Mapping[str, Mapping[int, str]] = MappingProxyType({}),
     append: bool = False,
     safe: bool = False,
     overwrite: bool = False,
@@ -112,6 +113,7 @@ def vectorize(
         layer_per_class: Whether to make a layer of each class instead, with its name.
         layer_suffix: What follows the names of all layers, so that they differ from others'.
         metadata: More for the layers to say of themselves.
+        texts: More fields by name: what they say of each class, by id.
         append: Whether a GeoPackage keeps the layers that it has.
         safe: Whether nothing of the rasters is trusted, see docs/security.md.
         overwrite: Whether an existing output, or with `append` an existing layer, may be replaced.
@@ -151,7 +153,7 @@ def vectorize(
         is_exact = not generalisation.simplify and (
             ground.is_uniform or not generalisation.fill_holes
         )
-        table = PolygonFields(reader.classes, ground, is_exact, bool(confidence))
+        table = PolygonFields(reader.classes, ground, is_exact, bool(confidence), texts)
         folder = stack.enter_context(working_folder(output))
         file = stack.enter_context(
             PolygonFile(
@@ -174,7 +176,8 @@ def vectorize(
         file.finish({name: [one] if one else found for name, one in layers.items()})
         file.publish()
     if not table.totals:
-        _log.warning("%s has nothing to make polygons of. The layer is empty.", raster)
+        name = metadata.get("source", raster)
+        _log.warning("%s has nothing to make polygons of. The layer is empty.", name)
     return VectorSummary(
         output,
         tuple(layers),

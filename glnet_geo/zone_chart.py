@@ -5,16 +5,15 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from glnet_geo.class_table import MapClass
+from glnet_geo.figures import new_figure, short
 from glnet_geo.ground import Floats
 from glnet_geo.zone_statistics import ZoneStatistics
 
 _MOST_ZONES = 60
 _MOST_CLASSES = 40  # that have a colour each; the smallest of more are one
-_DPI = 120
 _WIDTH_IN = 11.0
 _BAR_IN = 0.26  # inches that a zone takes
 _ENTRY_IN = 0.2  # that a class takes in the legend
@@ -43,14 +42,13 @@ def draw_shares(found: ZoneStatistics) -> Figure:
     shares = np.nan_to_num(found.shares[zones])
     parts = [shares[:, one] for one in order[:n_colored]]
     colors = [_color(found.classes[one]) for one in order[:n_colored]]
-    labels = [_short(found.classes[one].name, _CLASS_LENGTH) for one in order[:n_colored]]
+    labels = [short(found.classes[one].name, _CLASS_LENGTH) for one in order[:n_colored]]
     if n_colored < len(order):
         parts.append(shares[:, order[n_colored:]].sum(axis=1))
         colors.append(_OTHERS)
         labels.append(f"{len(order) - n_colored} smaller classes")
     height = max(_BAR_IN * len(zones), _ENTRY_IN * len(labels), _LEAST_IN) + _MARGIN_IN
-    figure = Figure(figsize=(_WIDTH_IN, height), dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(figure)  # which becomes the figure's own
+    figure = new_figure(_WIDTH_IN, height)
     axes = figure.add_subplot()
     left = np.zeros(len(zones))
     for part, color, label in zip(parts, colors, labels, strict=True):
@@ -59,7 +57,7 @@ def draw_shares(found: ZoneStatistics) -> Figure:
             bar.set(edgecolor="white", linewidth=0.4)
         _write_figures(axes, part, left, color)
         left += part
-    names = [_short(found.names[one], _NAME_LENGTH) for one in zones]
+    names = [short(found.names[one], _NAME_LENGTH) for one in zones]
     axes.set_yticks(range(len(zones)), names)
     axes.set_ylim(len(zones) - 0.4, -0.6)
     axes.set_xlim(0, 1)
@@ -97,21 +95,15 @@ def _write_figures(axes: Axes, part: Floats, left: Floats, color: _Color) -> Non
 
 def _title(found: ZoneStatistics, shown: int) -> str:
     if found.zone_file is None:
-        return _short(found.names[0], _TITLE_LENGTH)
+        return short(found.names[0], _TITLE_LENGTH)
     total = len(found.names)
     counted = f"{total:,} zone{'s' if total > 1 else ''}"
     if shown < total:
         is_chosen = (np.nan_to_num(found.mapped) > 0).sum() > shown
         counted = f"the {shown} largest of {counted}" if is_chosen else f"{shown} of {counted}"
-    return f"{_short(found.zone_file.name, _TITLE_LENGTH)}: {counted}"
+    return f"{short(found.zone_file.name, _TITLE_LENGTH)}: {counted}"
 
 
 def _color(one: MapClass) -> _Color:
     red, green, blue = (part / 255 for part in one.rgb)
     return red, green, blue
-
-
-def _short(name: str, length: int) -> str:
-    # A dollar sign would begin a formula.
-    text = name if len(name) <= length else f"{name[: length - 1]}…"
-    return text.replace("$", r"\$")

@@ -11,6 +11,7 @@ from pathlib import Path
 from glnet_geo.errors import OutputError
 from glnet_geo.feature_output import check_columns, write_geopackage, write_parquet
 from glnet_geo.feature_table import FeatureTable
+from glnet_geo.figures import save_png
 from glnet_geo.geopackage import check_replaced
 from glnet_geo.outputs import check_output, publish, working_folder
 from glnet_geo.remote import is_remote
@@ -96,7 +97,7 @@ class ZoneFiles:
             folders = {one: stack.enter_context(working_folder(one)) for one in self.outputs}
             if self.chart is not None:
                 picture = folders[self.chart] / "chart.png"
-                draw_shares(found).savefig(picture, format="png")
+                save_png(draw_shares(found), picture)
             if self.table is not None:
                 finished = folders[self.table] / f"finished{self.table.suffix.lower()}"
                 self._write_table(finished, self.table, found, features)

@@ -43,6 +43,8 @@ def make_stage(folder: Path) -> Path:
         _cut(scene, folder / f"{name}.tif", Window(0, top, _SIDE, half))
     _cut(made / "truth.tif", folder / "south_labels.tif", Window(0, half, _SIDE, half), 2)
     shutil.copy(made / "truth.tif", folder / "truth.tif")
+    shutil.copy(made / "truth.tif", folder / "landcover-2019.tif")
+    shutil.copy(landcover, folder / "landcover-2024.tif")
     _renamed(truth, folder / "town.gpkg", _OWN_NAMES, 20)
     _renamed(truth, folder / "held_out.gpkg", _OWN_NAMES, -40)
     box = shapely.box(*rasterio.open(scene).bounds).buffer(-40)
@@ -54,7 +56,8 @@ def make_stage(folder: Path) -> Path:
     _tiles(scene, folder)
     upload = folder / "upload"
     upload.mkdir()
-    for path in (scene, landcover, folder / "truth.gpkg", folder / "districts.gpkg"):
+    years = (folder / f"landcover-{year}.tif" for year in (2019, 2024))
+    for path in (scene, landcover, folder / "truth.gpkg", folder / "districts.gpkg", *years):
         shutil.copy(path, upload / path.name)
     shutil.rmtree(made)
     return folder

@@ -124,7 +124,7 @@ def serving() -> Iterator[FileServer]:
     # Whatever proxy there is has no way to this machine.
     direct = {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
     with mock.patch.dict(os.environ, direct), FileServer() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield server
         finally:

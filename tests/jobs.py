@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 import time
 from dataclasses import dataclass
@@ -56,6 +57,17 @@ class FailingAhead(Noting):
 
     def prepare(self) -> None:
         raise RasterError("it is damaged")
+
+
+@dataclass(frozen=True)
+class InterruptingAhead(Noting):
+    """Sends what Ctrl-C sends, a while after it has begun to be prepared."""
+
+    def prepare(self) -> None:
+        time.sleep(self.seconds)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(self.seconds)
+        self.note("prepared")
 
 
 class UnportableError(Exception):

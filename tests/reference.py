@@ -63,12 +63,14 @@ def checkpoint(name: str) -> dict[str, torch.Tensor]:
 
 def build(form: Form, **sources: str) -> GLNet:
     """A GLNet whose parts (context, local, feedback, ensemble) come from named checkpoints."""
-    net = GLNet(Architecture("resnet50", N_CLASSES, form))
+    # Without values: those drawn at random take longer than the checkpoints'.
+    with torch.device("meta"):
+        net = GLNet(Architecture("resnet50", N_CLASSES, form))
     state = {
         key: checkpoint(sources[key.partition(".")[0]])[reference_key(key)].clone()
         for key in net.state_dict()
     }
-    net.load_state_dict(state)
+    net.load_state_dict(state, assign=True)
     return net.eval()
 
 

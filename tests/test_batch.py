@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import rasterio
 from affine import Affine
 
+from glnet_geo.dask_engine import DaskEngine
 from tests.batch_tiles import lively_model
 from tests.rasters import UTM, noise, placed_tif, write_tif
 
@@ -280,6 +282,7 @@ def test_fail_fast_leaves_the_rest(tmp_path, batch, tiles):
 )
 def test_what_cannot_be_is_one_line(tmp_path, monkeypatch, batch, tiles, words, said):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(DaskEngine, "connect", partial(DaskEngine.connect, timeout=0.5))
     result = batch(*(word.format(tiles=tiles) for word in words))
     assert result.code == 1 and said in result.error
     assert not (tmp_path / "out" / "manifest.json").exists()

@@ -271,11 +271,14 @@ def test_a_full_disk(tmp_path, model, size):
     assert len({line.split()[1] for line in failed}) == len(failed) and len(errors) <= 1
     check_unfinished(full, expected)
     done = {*names_done(run.stderr)}
-    assert done == {*maps_in(full)}
+    # With an error it may have ended between a map and the line, or the record, that tells of it.
+    assert done <= {*maps_in(full)}
     if not errors:
+        assert done == {*maps_in(full)}
         assert in_state(full, "done") == done and len(done) + len(failed) == 10
         assert hidden(full) == []
     assert lines[-1] == "then 0", (tmp_path / "messages").read_text()
     again = names_done((tmp_path / "messages").read_text())
-    assert {*again} == {*maps_in(expected)} - done
+    rest = {*maps_in(expected)} - done
+    assert rest - {*maps_in(full)} <= {*again} <= rest
     check_finished(roomy, expected)

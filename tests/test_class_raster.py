@@ -16,7 +16,7 @@ import rasterio
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy as copy_raster
 
@@ -27,7 +27,7 @@ from glnet_geo.grid import Grid, Window
 from glnet_geo.legend import NODATA, LandCover, Legend
 from glnet_geo.raster_output import class_map
 from glnet_geo.sidecar import sidecar_path, sidecar_xml
-from tests.rasters import UTM, coordinate_coded, write_tif
+from tests.rasters import UTM, coordinate_coded, placed_tif, write_tif
 
 GRAY, OTHER, ALPHA = ColorInterp.gray, ColorInterp.undefined, ColorInterp.alpha
 LEGEND = Legend("l", (LandCover(0, "shade & <ü>", (0, 0, 0)), LandCover(4, "Wald", (0, 128, 0))))
@@ -192,6 +192,54 @@ class TestReading:
         data = path.read_bytes()
         path.write_bytes(data[:-2000] + bytes(2000))
         assert "cannot be read" in refusal(path)
+
+
+class TestReducedReading:
+    """Fewer pixels than the file has."""
+
+    LEVEL = Window(0, 0, 20, 30)
+
+    def test_pixels_are_those_of_the_file(self, path: Path) -> None:
+        labels = np.kron(
+            np.arange(600, dtype=np.uint16).reshape(20, 30), np.ones((4, 4), np.uint16)
+        )
+        placed_tif(path, labels)
+        with ClassRaster(path) as reader:
+            whole, valid = reader.read_reduced(self.LEVEL, self.LEVEL)
+            part, _ = reader.read_reduced(self.LEVEL, Window(5, 7, 9, 11))
+        assert valid is None
+        np.testing.assert_array_equal(whole, labels[::4, ::4])
+        np.testing.assert_array_equal(part, whole[5:14, 7:18])
+
+    def test_overviews_are_used(self, path: Path) -> None:
+        labels = np.full((80, 120), 1, np.uint8)
+        labels[::4, ::4] = 2  # the pixels that the nearest neighbour would take, or none
+        labels[1::4, 1::4] = labels[2::4, 2::4] = 2
+        placed_tif(path, labels, tiled=True, blockxsize=16, blockysize=16)
+        with rasterio.open(path, "r+") as dataset:
+            dataset.build_overviews([4], Resampling.mode)
+        with ClassRaster(path) as reader:
+            found, _ = reader.read_reduced(self.LEVEL, self.LEVEL)
+        assert (found == 1).all()
+
+    def test_nodata_and_masks_hold(self, path: Path) -> None:
+        labels = np.kron(np.array([[1, 9], [3, 4]], np.uint8), np.ones((10, 10), np.uint8))
+        mask = np.full((20, 20), 255, np.uint8)
+        mask[:10, :10] = 0
+        for profile, expected in (
+            ({"nodata": 9}, [[1, 0], [1, 1]]),
+            ({"mask": mask}, [[0, 1], [1, 1]]),
+        ):
+            placed_tif(path, labels, **profile)
+            with ClassRaster(path) as reader:
+                level = Window(0, 0, 2, 2)
+                _, valid = reader.read_reduced(level, level)
+            assert valid is not None and valid.astype(int).tolist() == expected
+
+    def test_no_window_reaches_outside(self, path: Path) -> None:
+        placed_tif(path, np.zeros((80, 120), np.uint8))
+        with ClassRaster(path) as reader, pytest.raises(ValueError, match="reaches outside"):
+            reader.read_reduced(self.LEVEL, Window(0, 0, 21, 30))
 
 
 class TestValidity:

@@ -91,6 +91,7 @@ def test_readmes_demo_prints_what_the_readme_shows(tmp_path):
         assert float(figure) == pytest.approx(float(readmes[name]), abs=0.02), name
 
 
+@pytest.mark.alone
 def test_bundled_model_keeps_its_limits():
     """The short form of the benchmark: 2448 x 2448 in under 30 s and 1.5 GB."""
     command = [sys.executable, str(ROOT / "benchmarks" / "prediction.py"), "--short"]

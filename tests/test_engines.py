@@ -9,7 +9,7 @@ import pytest
 
 from glnet_geo.engines import InProcessEngine
 from glnet_geo.errors import RasterError
-from tests.jobs import Failing, FailingAhead, Noting
+from tests.jobs import Failing, FailingAhead, InterruptingAhead, Noting
 
 
 @pytest.fixture
@@ -100,6 +100,16 @@ def test_an_interruption_passes_through(notes):
         engine.next_outcome()
     assert not {"read ahead_0", "light jobs_0"} & {thread.name for thread in threading.enumerate()}
     assert notes.read_text().count("run") <= 2, "light jobs that waited are run at the end"
+
+
+def test_a_job_that_is_waited_for_when_the_interruption_comes_is_discarded(notes):
+    with pytest.raises(KeyboardInterrupt), InProcessEngine() as engine:
+        for job in (Noting(0, notes), InterruptingAhead(1, notes, 0.1), Noting(2, notes)):
+            engine.submit(job)
+        while engine.next_outcome() is not None:
+            pass
+    words = [line.split()[:2] for line in notes.read_text().splitlines()]
+    assert words == [["0", "run"], ["1", "prepared"], ["1", "discarded"]]
 
 
 def test_a_wait_for_a_light_job_ends_in_time(engine, notes):

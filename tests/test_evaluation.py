@@ -23,7 +23,7 @@ from pyproj import Transformer
 from rasterio.enums import ColorInterp
 
 import glnet_geo
-from glnet_geo import evaluation
+from glnet_geo import label_sources
 from glnet_geo.errors import GlnetGeoError
 from glnet_geo.evaluation_result import Evaluation
 from glnet_geo.legend import DEEPGLOBE, LandCover, Legend
@@ -141,8 +141,8 @@ def test_strips_and_ids_of_any_size_change_nothing(
         if (pair[1] == 9).all():
             return
         whole = glnet_geo.evaluate(prediction, reference)
-        patch.setattr(evaluation, "_STRIP", strip)
-        patch.setattr(evaluation, "_BLOCKS", 0)
+        patch.setattr(label_sources, "_STRIP", strip)
+        patch.setattr(label_sources, "_BLOCKS", 0)
         assert numbers(glnet_geo.evaluate(prediction, reference)) == numbers(whole)
     counts = pair[1] != 9
     for value in (-3, 1, 300):

@@ -15,6 +15,7 @@ from glnet_geo.errors import OutputError
 from glnet_geo.legend import DEEPGLOBE, DUBAI
 from glnet_geo.outputs import work_folder
 from glnet_geo.prediction import predict
+from glnet_geo.qgis_style import shares_qml
 from tests.models import small_model
 from tests.rasters import noise, placed_tif
 
@@ -40,6 +41,10 @@ def scene(tmp_path):
 def read(path):
     with rasterio.open(path) as dataset:
         return dataset.read()
+
+
+def hidden_in(folder):
+    return [name for name in names(folder) if name.startswith(".")]
 
 
 def names(folder):
@@ -81,6 +86,18 @@ def test_layers_lie_on_the_scenes_grid(cli, tmp_path, model, scene):
     margin = (ordered[-1] - ordered[-2])[is_data]
     assert np.abs(read(paths["confidence"])[0][is_data] - margin).max() <= 1
     assert 0 < read(paths["disagreement"])[0][is_data].mean() < 254
+
+
+def test_layers_have_a_style_that_takes_no_other_files_place(cli, tmp_path, model, scene, caplog):
+    paths = paths_in(tmp_path, ("confidence",))
+    style = tmp_path / "confidence.qml"
+    style.write_text("of confidence.shp")
+    words = ("predict", scene, "-o", tmp_path / "map.tif", "--model", model, *options_of(paths))
+    assert cli(*words).code == 0
+    assert style.read_text() == "of confidence.shp" and "confidence.qml stays" in caplog.text
+    assert cli(*words, "--overwrite").code == 0
+    assert style.read_text() == shares_qml()
+    assert hidden_in(tmp_path) == []
 
 
 def test_the_map_is_the_same_with_layers_as_without(tmp_path, model, scene):

@@ -214,7 +214,8 @@ def test_options_that_do_not_fit_are_one_line(refused, tmp_path, options):
     assert refused(placed_tif(tmp_path / "scene.tif", noise(60, 60)), *options)
 
 
-def test_an_url_that_leads_nowhere(refused):
+def test_an_url_that_leads_nowhere(refused, monkeypatch):
+    monkeypatch.setattr("glnet_geo.remote._WAITS", (0.0, 0.0, 0.0))
     message = refused("http://127.0.0.1:9/scene.tif")
     assert "http://127.0.0.1:9/scene.tif" in message
 

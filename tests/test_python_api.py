@@ -81,6 +81,8 @@ def test_paths_may_be_strings(model, tmp_path, monkeypatch):
     assert areas == {key: area for key, area in mapped.areas_m2.items() if key in areas}
     points = glnet_geo.draw_sample("map.tif", "points.gpkg", aoi="map.gpkg")
     assert points.output.is_file()
+    change = glnet_geo.detect_change("map.tif", "map.tif", "change.tif", aoi="map.gpkg")
+    assert change.legend.transitions == () and change.files[1].is_file()
     report = glnet_geo.batch(
         ["scene.tif"], "out", maps=glnet_geo.MapOptions(model=str(model), device="cpu")
     )

@@ -12,6 +12,7 @@ import pytest
 import shapely
 
 from glnet_geo.class_table import MapClass, palette_color
+from glnet_geo.figures import save_png
 from glnet_geo.grid import Grid
 from glnet_geo.table_columns import TableColumn
 from glnet_geo.zone_chart import draw_shares
@@ -147,7 +148,8 @@ def statistics(zones: int, classes: int) -> ZoneStatistics:
     areas = generator.random((zones, classes)) ** 4
     areas[0] = np.nan
     table = [
-        MapClass(one, f"a class of $ {one}, " * 4, palette_color(one)) for one in range(classes)
+        MapClass(one, f"土地 a class of $ {one}, " * 4, palette_color(one))
+        for one in range(classes)
     ]
     return ZoneStatistics(
         raster="map.tif",
@@ -181,7 +183,7 @@ def test_charts(tmp_path, zones, classes, bars, entries, title):
     assert len(axes.get_legend().get_texts()) == entries
     ends = [patch.get_x() + patch.get_width() for patch in axes.containers[-1].patches]
     assert ends == pytest.approx([1] * bars)
-    figure.savefig(tmp_path / "chart.png")
+    save_png(figure, tmp_path / "chart.png")
     # Nothing sticks out: the outermost pixels are white.
     picture = matplotlib.image.imread(tmp_path / "chart.png")[..., :3]
     border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])

@@ -697,6 +697,10 @@ class TestFailures:
         found = layer_names(names)
         assert found == {1: "class -x", 2: "CLASS -X (2)", 3: "class -x (2) (3)", 4: "y"}
 
+    def test_layers_of_classes_get_names_that_qgis_can_open(self) -> None:
+        found = layer_names({1: "a/b", 2: "a|b", 3: "a\\b", 4: "|c"})
+        assert found == {1: "a/b", 2: "a/b (2)", 3: "a/b (3)", 4: "class /c"}
+
     def test_a_polygon_that_no_row_can_hold_is_told(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
