@@ -289,7 +289,7 @@ def _intersection(polygons: Geometries, boxes: Any) -> Geometries:
     Differences that float64 has hardly room for, such as 1e-20 pixels from a border, and spikes
     without an area crash exactextract 0.3; on the lattice its arithmetic is exact.
     """
-    with np.errstate(invalid="ignore"):  # GEOS tries again where numbers are too small
+    with np.errstate(all="ignore"):  # GEOS tries again where numbers are too small
         cut: Geometries = shapely.intersection(polygons, boxes, grid_size=_LATTICE)
     return cut
 
