@@ -117,8 +117,7 @@ def change(
 def describe(summary: ChangeSummary) -> str:
     """The summary as a person pastes it into a mail."""
     grid, count = summary.grid, len(summary.legend.transitions)
-    place = ", ".join(part for part in (f"{grid.width} x {grid.height} px", grid.crs_label) if part)
-    head = f"{summary.output}   {place}, {count:,} transition{'' if count == 1 else 's'}"
+    head = f"{summary.output}   {grid.facts}, {count:,} transition{'' if count == 1 else 's'}"
     peak = f", peak {summary.peak_bytes / 1e9:.1f} GB" if summary.peak_bytes else ""
     lines = [head, *(f"  {line}" for line in listed(_rows(summary))), *_remarks(summary)]
     return "\n".join([*lines, f"  in {summary.seconds:.1f} s{peak}"])

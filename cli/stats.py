@@ -78,12 +78,12 @@ def stats(raster: str, zones: Path | None, as_json: bool, quiet: bool, **options
 
 def describe(found: ZoneStatistics) -> str:
     """The figures as a person pastes them into a mail."""
-    where = f", {found.grid.crs_label}" if found.grid.crs_label else ""
-    size = f"{found.grid.width} x {found.grid.height} px{where}"
     if found.zone_file is None:
-        head, lines = f"{found.raster}   {size}", _class_lines(found)
+        head, lines = f"{found.raster}   {found.grid.facts}", _class_lines(found)
     else:
-        head = f"{found.raster}   {size}, {len(found.names):,} zones of {found.zone_file}"
+        head = (
+            f"{found.raster}   {found.grid.facts}, {len(found.names):,} zones of {found.zone_file}"
+        )
         lines = _zone_lines(found)
     peak = f", peak {found.peak_bytes / 1e9:.1f} GB" if found.peak_bytes else ""
     files = [f"  {path}" for path in (found.output, found.plot) if path]

@@ -62,7 +62,7 @@ def test_the_summary_can_be_pasted_into_a_mail(
     assert (result.code, result.out) == (0, "")
     *lines, foot = result.err.splitlines()
     assert lines == [
-        f"{output}   200 x 200 px, EPSG:32633, 1 transition",
+        f"{output}   200 x 200 px, 0.5 m, EPSG:32633, 1 transition",
         "  unchanged              0.975 ha    99.0 %",
         "  land -> building       0.010 ha     1.0 %",
         "  no change by --tolerance 1 px: 0.013 ha",
