@@ -22,7 +22,7 @@ from glnet_geo.pyramids import palette_uri
 from glnet_geo.remote import without_secrets
 from glnet_geo.report_content import area_text
 from glnet_geo.report_page import footer
-from glnet_geo.report_parts import facts, shares_bar, swatch
+from glnet_geo.report_parts import facts, named, shares_bar
 
 INDEX = "index.html"
 
@@ -126,8 +126,7 @@ def _filter() -> Markup:
 def _key(legend: Legend) -> Iterator[Markup]:
     for position in legend.counted:
         one = legend.classes[position]
-        label = element("span", swatch(one.color), element("span", one.name), class_="named")
-        yield element("li", label)
+        yield element("li", named(one.name, one.color))
 
 
 def _card(folder: Path, record: SceneRecord, legend: Legend, side: int) -> Markup:
@@ -151,7 +150,7 @@ def _card(folder: Path, record: SceneRecord, legend: Legend, side: int) -> Marku
     return element(
         "li",
         element("article", content, class_=f"card{' failed' if is_failed else ''}"),
-        data_name=record.name.casefold(),
+        data_name=record.name,
         data_state=str(record.state),
     )
 
@@ -164,13 +163,13 @@ def _shown(
     side: int,
 ) -> Iterator[Content]:
     """Thumbnail, shares and size of a map."""
-    named = ", ".join(f"{one.name} {share_text(share, 1.0)}" for one, share in shares[:_NAMED])
+    told = ", ".join(f"{one.name} {share_text(share, 1.0)}" for one, share in shares[:_NAMED])
     source = _thumbnail(path, legend, side)
     if source:
-        alt = f"Map of {record.name}: {named or 'no data'}"
+        alt = f"Map of {record.name}: {told or 'no data'}"
         yield element("img", src=source, alt=alt, decoding="async")
     if shares:
-        yield shares_bar([(one.color, share) for one, share in shares], f"Shares: {named}")
+        yield shares_bar([(one.color, share) for one, share in shares], f"Shares: {told}")
         first, share = shares[0]
         yield element("p", f"{first.name} {share_text(share, 1.0)}")
     if record.facts:

@@ -18,8 +18,8 @@ _STRETCH = 20.0  # most times that a pixel is shown wider than high, or higher t
 _NAMED_SHARES = 6  # classes that the text for the picture names
 _SHADE_WIDTH = 8
 _KEYS = (
-    "Arrow keys move the map, plus and minus zoom, 0 shows all of it. With a mouse: drag, and "
-    "turn the wheel."
+    "Arrow keys move the map, plus and minus zoom, 0 shows all of it. Or drag it, and zoom with "
+    "the wheel or two fingers."
 )
 
 
@@ -135,7 +135,7 @@ def _panel(content: ReportContent) -> Markup:
             element(
                 "button",
                 swatch(hex_color(one.land_cover.rgb)),
-                element("span", one.land_cover.name, class_="name"),
+                element("bdi", one.land_cover.name, class_="name"),
                 element("span", share_text(one.share, 1.0), class_="share"),
                 type="button",
                 aria_pressed="false",
@@ -260,7 +260,7 @@ def _notes(content: ReportContent) -> Iterator[str]:
 
 def _polygon_line(outlines: OutlineDrawing) -> str:
     """How many polygons there are, and how they are drawn."""
-    line = f"{outlines.label}: {outlines.features:,} polygons"
+    line = f"{outlines.label}: {outlines.features:,} polygon{'s' * (outlines.features != 1)}"
     if outlines.area is not None:
         line += f", {area_text(outlines.area, outlines.unit, outlines.area)}"
     drawn = "Their outlines are drawn to the pixel."

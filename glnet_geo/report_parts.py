@@ -76,8 +76,8 @@ def swatch(color: str) -> Markup:
 
 
 def named(name: str, color: str) -> Markup:
-    """A class's name beside its colour."""
-    return element("span", swatch(color), element("span", name), class_="named")
+    """A class's name beside its colour; `bdi` keeps the order of right-to-left names."""
+    return element("span", swatch(color), element("bdi", name), class_="named")
 
 
 def shares_bar(shares: Iterable[tuple[str, float]], label: str) -> Markup:

@@ -446,6 +446,44 @@ def test_unusual_maps(browser, tmp_path, kind):
     }.get(kind, "Grid north is up")
 
 
+def test_a_map_like_a_line_can_be_seen(browser, tmp_path):
+    page = tmp_path / "report.html"
+    write_report(named_map(tmp_path / "map.tif", patches(3000, 2, classes=2)), page)
+    browser.show(page)
+    size = (
+        "const box = document.querySelector('#pane-map > div:not([hidden])')"
+        ".getBoundingClientRect(); return [box.width, box.height]"
+    )
+    browser.settled()
+    assert browser.run(size) == pytest.approx([32, 48_000], rel=1e-3)
+    control(browser, "stage").send_keys("0")
+    browser.settled()
+    stage = browser.run("return document.getElementById('stage').clientHeight")
+    assert browser.run(size)[1] == pytest.approx(stage, rel=1e-3)
+    browser.run("document.documentElement.classList.remove('scripted')")
+    assert control(browser, "picture-map").size["height"] < 800  # without scripts
+    assert len(re.findall(rb"/MediaBox", browser.pdf())) <= 2
+
+
+def test_names_from_right_to_left_keep_their_order(browser, tmp_path):
+    names = ["\u05d9\u05e2\u05e8 12 (A)", "forest", "\u05d9\u05dd"]
+    classes = [LandCover(k, name, palette_color(k)) for k, name in enumerate(names)]
+    raster = named_map(tmp_path / "map.tif", patches(30, 40, classes=2), Legend("3", classes))
+    page = tmp_path / "report.html"
+    write_report(raster, page, sources=ReportSources(reference=raster))
+    browser.show(page)
+    read = browser.run(
+        "return [...document.querySelectorAll('bdi')].map((one) =>"
+        " [one.textContent, getComputedStyle(one).direction])"
+    )
+    for name in names:
+        expected = "ltr" if name.isascii() else "rtl"
+        assert {side for text, side in read if text == name} == {expected}
+    # Headline, legend, tables of classes and scores, both sides of the confusion matrix.
+    assert [text for text, _ in read].count("forest") == 6
+    assert names[2] in [text for text, _ in read[: len(read) // 2]]  # not on this map
+
+
 @pytest.mark.slow
 def test_large_map_stays_below_5_mb(browser, tmp_path):
     side, raster = 10_000, tmp_path / "map.tif"
