@@ -91,14 +91,23 @@ class _Command(QgsProcessingAlgorithm):
         self.add_text("PROGRAM", "glnet-geo program", program, advanced=True)
 
     def call(self, words: Sequence[str], parameters: Any, context: Any, feedback: Any) -> None:
-        """Runs the command with the options that parameters give."""
+        """Runs the command with the options that parameters give.
+
+        Raises:
+            QgsProcessingException: It fails, or more options end within quotes.
+        """
         texts = {
             option: self.parameterAsString(parameters, name, context).strip()
             for name, option in self.OPTIONS.items()
         }
         options = [word for pair in texts.items() if pair[1] for word in pair]
-        extra = shlex.split(self.parameterAsString(parameters, "EXTRA", context))
-        program = self.parameterAsString(parameters, "PROGRAM", context) or "glnet-geo"
+        try:
+            extra = shlex.split(self.parameterAsString(parameters, "EXTRA", context))
+        except ValueError as error:
+            raise QgsProcessingException(f"More options cannot be read: {error}.") from error
+        # Windows copies paths in quotes.
+        named = self.parameterAsString(parameters, "PROGRAM", context).strip().strip('"')
+        program = named or "glnet-geo"
         # Processing has asked already whether a file may be replaced.
         run_program(program, [self.WORD, *words, *options, "--overwrite", *extra], feedback)
         QgsSettings().setValue(_PROGRAM_SETTING, program)
