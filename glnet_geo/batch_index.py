@@ -22,7 +22,7 @@ from glnet_geo.pyramids import palette_uri
 from glnet_geo.remote import without_secrets
 from glnet_geo.report_content import area_text
 from glnet_geo.report_page import footer
-from glnet_geo.report_parts import facts, named, shares_bar
+from glnet_geo.report_parts import counted, facts, named, shares_bar
 
 INDEX = "index.html"
 
@@ -68,7 +68,7 @@ def write_index(
         "header",
         element("p", "Land cover", class_="kicker"),
         element("h1", title),
-        element("p", f"{len(records):,} scenes · model {model}", class_="lead"),
+        element("p", f"{counted(len(records), 'scene')} · model {model}", class_="lead"),
         facts(dict(_totals(records))),
     )
     main = element(
@@ -184,7 +184,7 @@ def _links(record: SceneRecord) -> Iterator[Content]:
         hidden = element("span", f" of {record.name}", class_="hidden")
         yield element("a", word, hidden, href=quote(f"./{output}"))
     if record.polygons is not None:
-        yield element("span", f"{record.polygons:,} polygons", class_="note")
+        yield element("span", counted(record.polygons, "polygon"), class_="note")
 
 
 def _thumbnail(path: Path, legend: Legend, side: int) -> str:

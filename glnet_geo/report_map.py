@@ -12,7 +12,7 @@ from glnet_geo.outline_drawing import OutlineDrawing
 from glnet_geo.pyramids import Pyramid
 from glnet_geo.report_content import ReportContent, area_text
 from glnet_geo.report_layers import shade_colors
-from glnet_geo.report_parts import hex_color, number, section, swatch
+from glnet_geo.report_parts import counted, hex_color, number, section, swatch
 
 _STRETCH = 20.0  # most times that a pixel is shown wider than high, or higher than wide
 _NAMED_SHARES = 6  # classes that the text for the picture names
@@ -260,7 +260,7 @@ def _notes(content: ReportContent) -> Iterator[str]:
 
 def _polygon_line(outlines: OutlineDrawing) -> str:
     """How many polygons there are, and how they are drawn."""
-    line = f"{outlines.label}: {outlines.features:,} polygon{'s' * (outlines.features != 1)}"
+    line = f"{outlines.label}: {counted(outlines.features, 'polygon')}"
     if outlines.area is not None:
         line += f", {area_text(outlines.area, outlines.unit, outlines.area)}"
     drawn = "Their outlines are drawn to the pixel."

@@ -112,6 +112,11 @@ def bar(share: float, color: str) -> Markup:
     return element("td", chart, class_="charted")
 
 
+def counted(count: int, word: str) -> str:
+    """A number of things."""
+    return f"{count:,} {word}{'s' * (count != 1)}"
+
+
 def number(value: float | None) -> str:
     """A score or share from 0 to 1."""
     return "-" if value is None else f"{value:.3f}"
