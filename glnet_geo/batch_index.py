@@ -22,7 +22,7 @@ from glnet_geo.pyramids import palette_uri
 from glnet_geo.remote import without_secrets
 from glnet_geo.report_content import area_text
 from glnet_geo.report_page import footer
-from glnet_geo.report_parts import counted, facts, named, shares_bar
+from glnet_geo.report_parts import counted, facts, key_list, shares_bar
 
 INDEX = "index.html"
 
@@ -77,7 +77,7 @@ def write_index(
             "section",
             element("h2", "Scenes", id="scenes-title"),
             _filter(),
-            element("ul", _key(legend), class_="key-list", aria_label="Legend"),
+            key_list((one.name, one.color) for one in _counted(legend)),
             element("p", id="said", class_="note", role="status", aria_live="polite"),
             element("ul", cards, class_="cards", id="cards"),
             aria_labelledby="scenes-title",
@@ -123,10 +123,8 @@ def _filter() -> Markup:
     )
 
 
-def _key(legend: Legend) -> Iterator[Markup]:
-    for position in legend.counted:
-        one = legend.classes[position]
-        yield element("li", named(one.name, one.color))
+def _counted(legend: Legend) -> Iterator[LandCover]:
+    return (legend.classes[position] for position in legend.counted)
 
 
 def _card(folder: Path, record: SceneRecord, legend: Legend, side: int) -> Markup:

@@ -12,10 +12,11 @@ from glnet_geo.outline_drawing import OutlineDrawing
 from glnet_geo.pyramids import Pyramid
 from glnet_geo.report_content import ReportContent, area_text
 from glnet_geo.report_layers import shade_colors
-from glnet_geo.report_parts import counted, hex_color, number, section, swatch
+from glnet_geo.report_parts import counted, hex_color, key_list, number, section, swatch
 
 _STRETCH = 20.0  # most times that a pixel is shown wider than high, or higher than wide
 _NAMED_SHARES = 6  # classes that the text for the picture names
+_MOST_KEYED = 12  # classes that a legend under the still picture has
 _SHADE_WIDTH = 8
 _KEYS = (
     "Arrow keys move the map, plus and minus zoom, 0 shows all of it. Or drag it, and zoom with "
@@ -30,7 +31,7 @@ def map_section(content: ReportContent) -> Markup:
         "Map",
         element(
             "div",
-            element("div", _stage(content), _readout(content), class_="screen"),
+            element("div", _stage(content), _readout(content)),
             _panel(content),
             class_="viewer",
             id="viewer",
@@ -225,6 +226,8 @@ def _overview(content: ReportContent) -> Markup:
                 f"Confidence, {number(content.certainty.mean)} in the mean",
             )
         )
+    colors = [(one.land_cover.name, hex_color(one.land_cover.rgb)) for one in content.classes]
+    key = key_list(colors) if 0 < len(colors) <= _MOST_KEYED else None
     aspect = pixel_aspect(content)
     figures = (
         element(
@@ -238,10 +241,12 @@ def _overview(content: ReportContent) -> Markup:
                 height=max(round(picture[0].height * aspect), 1),
             ),
             element("figcaption", caption),
+            key if name == "map" else None,
+            class_="main" if name == "map" else None,
         )
         for name, picture, caption, alt in pictures
     )
-    return element("div", figures, class_=f"overview of-{len(pictures)}", id="overview")
+    return element("div", figures, class_="overview", id="overview")
 
 
 def _notes(content: ReportContent) -> Iterator[str]:

@@ -80,6 +80,12 @@ def named(name: str, color: str) -> Markup:
     return element("span", swatch(color), element("bdi", name), class_="named")
 
 
+def key_list(classes: Iterable[tuple[str, str]]) -> Markup:
+    """Names and colours in lines."""
+    entries = (element("li", named(name, color)) for name, color in classes)
+    return element("ul", entries, class_="key-list", aria_label="Legend")
+
+
 def shares_bar(shares: Iterable[tuple[str, float]], label: str) -> Markup:
     """Shares of 1 side by side, in colours."""
     parts, left = [], 0.0

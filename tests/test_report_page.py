@@ -354,6 +354,11 @@ def test_prints_to_a4(shown):
     shown.command("Emulation.setEmulatedMedia", media="print")
     assert style(shown, "viewer", "display") == "none"
     assert style(shown, "overview", "display") == "grid"
+    # The map is as wide as the paper, with its legend under it.
+    main = shown.driver.find_element(By.CSS_SELECTOR, "#overview .main")
+    assert main.size["width"] == control(shown, "overview").size["width"]
+    names = [one.text for one in main.find_elements(By.CSS_SELECTOR, ".key-list li")]
+    assert sorted(names) == ["Wald & Wiese", "bare land", "building"]
 
 
 def test_without_scripts_pictures_are_shown(browser, made):
@@ -479,8 +484,8 @@ def test_names_from_right_to_left_keep_their_order(browser, tmp_path):
     for name in names:
         expected = "ltr" if name.isascii() else "rtl"
         assert {side for text, side in read if text == name} == {expected}
-    # Headline, legend, tables of classes and scores, both sides of the confusion matrix.
-    assert [text for text, _ in read].count("forest") == 6
+    # Headline, both legends, tables of classes and scores, both sides of the confusion matrix.
+    assert [text for text, _ in read].count("forest") == 7
     assert names[2] in [text for text, _ in read[: len(read) // 2]]  # not on this map
 
 
