@@ -75,6 +75,8 @@ def answers(folder, tmp_path_factory) -> dict[str, dict[str, Any]]:
         return {"algorithm": "glnetgeo:vectorize", "parameters": parameters}
 
     aoi = {"AOI": str(folder / "aoi.geojson"), "CONFIDENCE": str(folder / "sure.tif")}
+    files = {"INPUT": "town.tif", "SCENE": "scene.tif", "POLYGONS": "town.gpkg"}
+    page = {key: str(folder / name) for key, name in {**files, "OUTPUT": "town.html"}.items()}
     runs = {
         "predict": predict("map.tif", **model, **aoi),
         "no program": predict("none.tif", PROGRAM="glnet-geo-nowhere"),
@@ -91,6 +93,7 @@ def answers(folder, tmp_path_factory) -> dict[str, dict[str, Any]]:
         ),
         "cancelled": {**predict("none.tif", PROGRAM=str(folder / "slow")), "cancel_after": 0.5},
         "vectorize": vectorize("town.gpkg", CLASSES="Wald & Wiese, building", MIN_AREA="2px"),
+        "report": {"algorithm": "glnetgeo:report", "parameters": {**page, **program}},
         "bad area": vectorize("none.gpkg", MIN_AREA="12 parsecs"),
     }
     request = {"folder": str(TOOLBOX), "runs": [*runs.values()]}
@@ -126,6 +129,15 @@ def test_polygons_of_a_map_open_styled(answers, folder):
     polygons = read_polygons(folder / "town.gpkg")
     assert {"building", "bare land"} >= set(polygons["class"]) and polygons.area_m2.min() > 0.25
     assert found["layers"] == [{"Polygons": ["building"]}]
+
+
+def test_a_page_of_a_map(answers, folder):
+    found = answers["report"]
+    assert found["error"] is None and found["layers"] == []
+    assert found["results"]["OUTPUT"] == str(folder / "town.html")
+    text = (folder / "town.html").read_text("utf-8")
+    assert "bare land" in text and 'id="pane-scene"' in text and 'id="pane-outlines"' in text
+    assert "pane-confidence" not in text
 
 
 @pytest.mark.parametrize(
