@@ -173,7 +173,8 @@ def _slider(identifier: str, label: str, value: int) -> Markup:
         element(
             "input", type="range", id=identifier, min=0, max=100, value=value, autocomplete="off"
         ),
-        element("output", f"{value} %", id=f"{identifier}-value", for_=identifier),
+        # The slider tells its value itself.
+        element("output", f"{value} %", id=f"{identifier}-value", for_=identifier, aria_live="off"),
         class_="slider",
     )
 
