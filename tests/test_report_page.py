@@ -413,6 +413,20 @@ def test_forty_classes_with_long_and_hostile_names(browser, tmp_path):
     assert {round(float(width)) for width in boxes} == {595}
 
 
+def test_names_stay_in_sight_where_a_table_is_scrolled(browser, tmp_path):
+    raster = forty(tmp_path)
+    page = tmp_path / "report.html"
+    write_report(raster, page, sources=ReportSources(reference=raster))
+    browser.show(page, width=390)
+    places = browser.run(
+        "const box = document.querySelector('.matrix').parentElement; box.scrollLeft = 500;"
+        "const cells = [...box.querySelectorAll('tbody tr:first-child > *')].slice(0, 2);"
+        "return [box.scrollLeft, ...[box, ...cells].map((one) => one.getBoundingClientRect().x)]"
+    )
+    assert places[0] == 500
+    assert places[2] == pytest.approx(places[1], abs=2) and places[3] < places[2]
+
+
 @pytest.mark.parametrize("kind", ["single", "empty", "placeless", "turned", "degrees"])
 def test_unusual_maps(browser, tmp_path, kind):
     path, page = tmp_path / "map.tif", tmp_path / "report.html"
