@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from glnet_geo.grid import Grid
+from glnet_geo.legend import NODATA
 
 
 class State(StrEnum):
@@ -87,6 +88,11 @@ class SceneRecord:
     areas_m2: Mapping[int, float] | None = None
     polygons: int | None = None
     acquired: str | None = None
+
+    @property
+    def has_data(self) -> bool:
+        """Whether any pixel of its map has a class."""
+        return any(count and key != NODATA for key, count in self.pixels.items())
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form, without the name."""

@@ -83,6 +83,9 @@ def batch(
         report = BatchReport(
             folder, ledger.records, work, products, time.monotonic() - started, described
         )
+        mapped = report.done_now
+        if maps.aoi is not None and mapped and not any(one.has_data for one in mapped):
+            _log.warning("No scene has data in %s. Check its CRS and its coordinates.", maps.aoi)
         if not report.in_state(State.PENDING):
             remove_work(folder)
     return report

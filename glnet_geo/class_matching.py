@@ -16,6 +16,7 @@ from glnet_geo.class_table import MapClass, fold, palette_color
 from glnet_geo.errors import RasterError
 from glnet_geo.label_sources import LabelSource
 from glnet_geo.legend import Legend
+from glnet_geo.reference_labels import is_name
 
 NO_CLASS = FIRST_NONE
 """The position of values that are no class or ignored."""
@@ -145,7 +146,7 @@ class ClassList:
         moved = [
             f"{value} {named[value].name} is {self.classes[place].id}"
             for value, place in positions.items()
-            if value in named and self.classes[place].id != value
+            if value in named and not is_name(value) and self.classes[place].id != value
         ]
         if moved:
             notes.append(f"{path}: classes matched by name: {listed(moved)}")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from glnet_geo.features import AreaOfInterest
 
 _SAME_GSD = 1.1  # ratio below which a scene is taken at its own pixels
+_FINE_GSD = 2.0  # metres; pixels that are larger hide houses and roads
 _POOR_GSD = 1.5
 _MAX_ENLARGEMENT = 100
 
@@ -139,6 +140,12 @@ class MapOptions:
                 f"{', '.join(map(str, scene.bands))} are taken; choose with --bands."
             )
         gsd = self.gsd or scene.grid.gsd_m
+        if card.gsd is None and gsd is not None and gsd > _FINE_GSD:
+            yield (
+                f"{shown} has {gsd:.3g} m pixels; the card of the model '{card.name}' does not say "
+                "what it was trained at. Look at where its scenes came from: glnet-geo models show "
+                f"{self.model}"
+            )
         ratio = gsd / card.gsd if gsd and card.gsd else 1.0
         # A finer scene is seen at the model's resolution, and well; a coarser one lacks the detail.
         if ratio > _POOR_GSD or (ratio < 1 / _POOR_GSD and footing.is_scene):

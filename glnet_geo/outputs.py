@@ -62,6 +62,23 @@ def _check_output(path: Path, overwrite: bool, sources: tuple[Path, ...], can_re
         raise OutputError(f"The folder {folder} is not writable.")
 
 
+def check_suffix(path: Path, suffixes: Sequence[str], what: str) -> None:
+    """Refuses a name that other programs would not open.
+
+    Args:
+        path: Where the output shall be.
+        suffixes: Those that it may have, in lower case, the usual one first.
+        what: What is written.
+
+    Raises:
+        OutputError: It has none of them.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise OutputError(
+            f"{path} is no name of {what}. Name one, such as {path.with_suffix(suffixes[0]).name}"
+        )
+
+
 def check_not_input(path: Path, sources: Iterable[Path]) -> None:
     """Refuses an output that is a file which the work reads.
 

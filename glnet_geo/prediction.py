@@ -28,6 +28,7 @@ from glnet_geo.outputs import (
     check_identity,
     check_not_input,
     check_output,
+    check_suffix,
     work_folder,
     working_folder,
 )
@@ -156,6 +157,7 @@ def map_to_file(
     sources = [Path(one) for one in (scene, model_file, aoi) if one and not is_remote(one)]
     paths = (output, *layers.values())
     for path in paths:
+        check_suffix(path, (".tif", ".tiff"), "a GeoTIFF")
         check_output(path, overwrite, tuple(sources), can_resume=True)
     check_distinct(paths)
     options = replace(options, layers=tuple(layers))

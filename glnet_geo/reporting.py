@@ -24,7 +24,7 @@ from glnet_geo.legend import Legend
 from glnet_geo.map_summary import peak_bytes
 from glnet_geo.opening import gdal_environment
 from glnet_geo.outline_drawing import draw_outlines
-from glnet_geo.outputs import check_not_input, check_output, publish, working_folder
+from glnet_geo.outputs import check_not_input, check_output, check_suffix, publish, working_folder
 from glnet_geo.pyramids import n_bytes
 from glnet_geo.remote import ScenePath, is_fetched, is_remote, scene_label, scene_path
 from glnet_geo.report_content import Certainty, ClassShare, ReportContent, ScenePicture
@@ -176,6 +176,7 @@ def write_report(
     started = time.monotonic()
     path, output = scene_path(str(raster)), Path(output)
     local = () if is_remote(path) else (Path(path),)
+    check_suffix(output, (".html", ".htm"), "an HTML page")
     check_output(output, overwrite, (*local, *sources.local_files()))
     fetched = any(
         is_fetched(one)

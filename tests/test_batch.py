@@ -242,6 +242,17 @@ def test_an_area_of_interest_is_cut_from_all_tiles(tmp_path, batch, tiles, whole
     assert (labels != 255).sum() == 150 * 300
 
 
+def test_an_area_elsewhere_is_a_warning(tmp_path, batch, tiles):
+    import geopandas
+    import shapely
+
+    paris = geopandas.GeoSeries([shapely.box(2.3, 48.8, 2.4, 48.9)], crs="EPSG:4326")
+    paris.to_file(tmp_path / "paris.gpkg")
+    result = batch(tiles, "-o", tmp_path / "out", "--aoi", tmp_path / "paris.gpkg")
+    assert result.code == 0
+    assert "Warning: No scene has data in" in result.err and "paris.gpkg. Check its" in result.err
+
+
 def test_foreign_files_stay(tmp_path, batch, tiles):
     out = tmp_path / "out"
     out.mkdir()

@@ -250,4 +250,4 @@ def test_bad_input_without_a_place_is_one_line_too(refused, tmp_path):
 def test_names_that_are_too_long_are_known_before_the_work(refused_name, tmp_path):
     scene = placed_tif(tmp_path / "scene.tif", noise(60, 60))
     for length in (248, 252, 300):
-        assert "cannot be written" in refused_name(scene, "m" * length)
+        assert "cannot be written" in refused_name(scene, "m" * (length - 4) + ".tif")

@@ -15,7 +15,7 @@ from rio_cogeo.cogeo import cog_validate
 
 from glnet_geo.blending import best_class
 from glnet_geo.checkpoint import model_hash
-from glnet_geo.errors import GlnetGeoError
+from glnet_geo.errors import GlnetGeoError, OutputError
 from glnet_geo.grid import Grid
 from glnet_geo.legend import DEEPGLOBE, DUBAI, NODATA
 from glnet_geo.models.glnet import Form, GLNet
@@ -121,6 +121,26 @@ def test_float_scene_is_stretched_over_the_whole_scene(tmp_path, model):
     with rasterio.open(tmp_path / "f_map.tif") as dataset:
         labels = dataset.read(1)
     assert (labels[:20] == NODATA).all() and (labels[20:] != NODATA).all()
+
+
+def test_coarse_pixels_are_a_warning_where_the_card_knows_none(tmp_path, model, caplog):
+    place = {"transform": Affine(10, 0, 500_000, 0, -10, 5_000_000)}
+    scene = placed_tif(tmp_path / "scene.tif", noise(40, 40), **place)
+    predict(scene, tmp_path / "map.tif", model=str(model))
+    assert "has 10 m pixels; the card of the model 'small' does not say" in caplog.text
+    caplog.clear()
+    predict(placed_tif(tmp_path / "fine.tif", noise(40, 40)), tmp_path / "f.tif", model=str(model))
+    assert "pixels" not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["map.png", "map"])
+def test_a_map_has_the_name_of_a_geotiff(tmp_path, model, name):
+    scene = placed_tif(tmp_path / "scene.tif", noise(40, 40))
+    with pytest.raises(OutputError, match=r"is no name of a GeoTIFF\. Name one, such as map\.tif"):
+        predict(scene, tmp_path / name, model=str(model))
+    with pytest.raises(OutputError, match="is no name of a GeoTIFF"):
+        predict(scene, tmp_path / "map.tif", model=str(model), confidence=tmp_path / name)
+    assert [one.name for one in tmp_path.iterdir()] == ["scene.tif"]
 
 
 def test_scene_without_data_gives_a_map_without_data(tmp_path, model):

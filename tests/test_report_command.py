@@ -254,8 +254,11 @@ def test_options_without_their_file_are_a_usage_error(cli, tmp_path, option, val
 
 
 def test_the_page_is_no_input(tmp_path, raster):
-    with pytest.raises(GlnetGeoError, match="is the input itself"):
+    with pytest.raises(GlnetGeoError, match="is no name of an HTML page"):
         write_report(raster, raster, overwrite=True)
+    page = raster.rename(tmp_path / "map.html")  # GDAL does not look at names
+    with pytest.raises(GlnetGeoError, match="is the input itself"):
+        write_report(page, page, overwrite=True)
 
 
 def test_files_of_strangers(cli, tmp_path, raster):
