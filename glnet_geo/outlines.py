@@ -231,6 +231,11 @@ def failing_as_features_error(path: Path) -> Iterator[None]:
             warnings.simplefilter("ignore", RuntimeWarning)
             warnings.simplefilter("ignore", UserWarning)
             yield
+    except UnicodeDecodeError as error:
+        raise FeaturesError(
+            f"{path} has texts that are not in {error.encoding}, as it says they are. Save it in "
+            "UTF-8, or correct the .cpg file of a shapefile."
+        ) from error
     except _ERRORS as error:
         # What follows is pyogrio's advice to those who call it.
         reason = reason_of(error).partition("; It might help")[0].rstrip(".")
