@@ -110,8 +110,17 @@ def _text(value: Any) -> str | None:
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return json.dumps(_all_finite(value), ensure_ascii=False, default=str)
     return None if value != value else str(value)
+
+
+def _all_finite(value: Any) -> Any:
+    """A value of JSON, which has no numbers that are not finite."""
+    if isinstance(value, list):
+        return [_all_finite(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _all_finite(one) for key, one in value.items()}
+    return _finite(value) if isinstance(value, float) else value
 
 
 def _from_parquet(path: Path) -> FeatureTable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import locale
+import math
 from datetime import date
 
 import geopandas
@@ -89,6 +90,7 @@ def test_odd_values_become_texts(tmp_path):
                 "open": "08:00:00",
                 "tags": ["a", "ö"],
                 "codes": [1, 2],
+                "levels": [1.5, math.nan],
                 "more": {"k": 1},
                 "huge": big,
                 "Name": "x",
@@ -102,6 +104,7 @@ def test_odd_values_become_texts(tmp_path):
     found = {one.name: one.values[0] for one in read_features(path, "z").columns}
     assert found["open"] == "08:00:00" and json.loads(found["more"]) == {"k": 1}
     assert found["tags"] == '["a", "ö"]' and found["codes"] == "[1, 2]" and found["huge"] == BIG
+    assert found["levels"] == "[1.5, null]"
     names = [one.name for one in distinct(read_features(path, "z").columns)]
     assert names[-2:] == ["Name", "name_2"]
 
