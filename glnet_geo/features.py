@@ -251,7 +251,8 @@ def _near(polygons: GeoSeries, grid: Grid) -> Mask:
         return np.ones(len(polygons), np.bool_)
     bounds = shapely.bounds(polygons.to_numpy()).T
     is_near: Mask = (bounds[0] <= right) & (bounds[2] >= left)
-    return is_near & (bounds[1] <= top) & (bounds[3] >= bottom)
+    is_near &= (bounds[1] <= top) & (bounds[3] >= bottom)
+    return is_near
 
 
 def _check_crs(path: Path, polygons: GeoSeries, grid: Grid) -> None:
