@@ -81,7 +81,7 @@ def report(raster: str, output: Path, as_json: bool, quiet: bool, **options: Any
     """
     for name, needed in _NEEDED.items():
         if options[name] and options[needed] is None:
-            raise click.UsageError(f"--{name} says how the {needed} is read. Add --{needed}.")
+            raise click.UsageError(f"--{name} says how to read the {needed}. Add --{needed}.")
     from glnet_geo.legend import find_legend
     from glnet_geo.reporting import ReportSources, write_report
 

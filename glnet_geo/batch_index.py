@@ -22,7 +22,7 @@ from glnet_geo.pyramids import palette_uri
 from glnet_geo.remote import without_secrets
 from glnet_geo.report_content import area_text
 from glnet_geo.report_page import footer
-from glnet_geo.report_parts import facts, shares_bar, swatch
+from glnet_geo.report_parts import counted, facts, key_list, shares_bar
 
 INDEX = "index.html"
 
@@ -68,7 +68,7 @@ def write_index(
         "header",
         element("p", "Land cover", class_="kicker"),
         element("h1", title),
-        element("p", f"{len(records):,} scenes · model {model}", class_="lead"),
+        element("p", f"{counted(len(records), 'scene')} · model {model}", class_="lead"),
         facts(dict(_totals(records))),
     )
     main = element(
@@ -77,7 +77,7 @@ def write_index(
             "section",
             element("h2", "Scenes", id="scenes-title"),
             _filter(),
-            element("ul", _key(legend), class_="key-list", aria_label="Legend"),
+            key_list((one.name, one.color) for one in _counted(legend)),
             element("p", id="said", class_="note", role="status", aria_live="polite"),
             element("ul", cards, class_="cards", id="cards"),
             aria_labelledby="scenes-title",
@@ -123,11 +123,8 @@ def _filter() -> Markup:
     )
 
 
-def _key(legend: Legend) -> Iterator[Markup]:
-    for position in legend.counted:
-        one = legend.classes[position]
-        label = element("span", swatch(one.color), element("span", one.name), class_="named")
-        yield element("li", label)
+def _counted(legend: Legend) -> Iterator[LandCover]:
+    return (legend.classes[position] for position in legend.counted)
 
 
 def _card(folder: Path, record: SceneRecord, legend: Legend, side: int) -> Markup:
@@ -151,7 +148,7 @@ def _card(folder: Path, record: SceneRecord, legend: Legend, side: int) -> Marku
     return element(
         "li",
         element("article", content, class_=f"card{' failed' if is_failed else ''}"),
-        data_name=record.name.casefold(),
+        data_name=record.name,
         data_state=str(record.state),
     )
 
@@ -164,13 +161,13 @@ def _shown(
     side: int,
 ) -> Iterator[Content]:
     """Thumbnail, shares and size of a map."""
-    named = ", ".join(f"{one.name} {share_text(share, 1.0)}" for one, share in shares[:_NAMED])
+    told = ", ".join(f"{one.name} {share_text(share, 1.0)}" for one, share in shares[:_NAMED])
     source = _thumbnail(path, legend, side)
     if source:
-        alt = f"Map of {record.name}: {named or 'no data'}"
+        alt = f"Map of {record.name}: {told or 'no data'}"
         yield element("img", src=source, alt=alt, decoding="async")
     if shares:
-        yield shares_bar([(one.color, share) for one, share in shares], f"Shares: {named}")
+        yield shares_bar([(one.color, share) for one, share in shares], f"Shares: {told}")
         first, share = shares[0]
         yield element("p", f"{first.name} {share_text(share, 1.0)}")
     if record.facts:
@@ -185,7 +182,7 @@ def _links(record: SceneRecord) -> Iterator[Content]:
         hidden = element("span", f" of {record.name}", class_="hidden")
         yield element("a", word, hidden, href=quote(f"./{output}"))
     if record.polygons is not None:
-        yield element("span", f"{record.polygons:,} polygons", class_="note")
+        yield element("span", counted(record.polygons, "polygon"), class_="note")
 
 
 def _thumbnail(path: Path, legend: Legend, side: int) -> str:

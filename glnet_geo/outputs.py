@@ -47,6 +47,9 @@ def _check_output(path: Path, overwrite: bool, sources: tuple[Path, ...], can_re
         raise OutputError(f"The folder {folder} does not exist. Create it, or choose another.")
     if path.is_dir():
         raise OutputError(f"{path} is a folder. Name a file in it.")
+    if path.exists() and not path.is_file():
+        # A rename would put a file in the place of the device.
+        raise OutputError(f"{path} is a device or a pipe, which is no place for it. Name a file.")
     check_not_input(path, sources)
     # The names of the files beside it must not be too long either.
     path.with_name(f"{path.name}.aux.xml").exists()

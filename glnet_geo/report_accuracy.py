@@ -19,9 +19,10 @@ def accuracy_section(found: Evaluation) -> Markup:
     """How right the map is: scores, a table by class, the confusion matrix."""
     scores = found.scores
     tolerance = found.boundary.tolerance
+    plural = "es" * (scores.scored_classes != 1)
     overall = {
         "Overall accuracy": number(scores.accuracy),
-        f"Mean IoU of {scores.scored_classes} classes": number(scores.mean_iou),
+        f"Mean IoU of {scores.scored_classes} class{plural}": number(scores.mean_iou),
         "Mean F1": number(scores.mean_f1),
         f"Mean boundary F1 within {tolerance}": number(found.boundary.mean),
         "Kappa": number(scores.kappa),
@@ -73,14 +74,14 @@ def _confusion(found: Evaluation) -> Markup:
 
     def head(k: int) -> Content:
         if not is_short:
-            return columns[k]
+            return element("bdi", columns[k])
         hidden = element("span", columns[k], class_="hidden")
         return element("span", k + 1 if k < len(names) else "-", aria_hidden="true"), hidden
 
     rows = [
         element(
             "tr",
-            element("th", f"{k + 1}  " if is_short else None, name, scope="row"),
+            element("th", f"{k + 1}  " if is_short else None, element("bdi", name), scope="row"),
             (cell(share, bool(total[k, 0])) for share in shares[k].tolist()),
         )
         for k, name in enumerate(names)

@@ -12,7 +12,8 @@ from glnet_geo.grid import Grid
 from glnet_geo.outline_drawing import OutlineDrawing
 from glnet_geo.pyramids import Pyramid
 
-_SMALL_M2 = 1e6  # sites whose areas need more digits in hectares
+# Maps of so many square metres and more have so many digits of a hectare.
+_DIGITS = ((1e6, 1), (1e3, 3), (0.0, 6))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,4 +122,5 @@ def area_text(area: float, unit: str, whole: float) -> str:
     """
     if unit == "px":
         return f"{area:,.0f} px"
-    return f"{area / 1e4:,.{3 if whole < _SMALL_M2 else 1}f} ha"
+    digits = next(digits for least, digits in _DIGITS if whole >= least)
+    return f"{area / 1e4:,.{digits}f} ha"

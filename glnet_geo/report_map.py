@@ -12,14 +12,15 @@ from glnet_geo.outline_drawing import OutlineDrawing
 from glnet_geo.pyramids import Pyramid
 from glnet_geo.report_content import ReportContent, area_text
 from glnet_geo.report_layers import shade_colors
-from glnet_geo.report_parts import hex_color, number, section, swatch
+from glnet_geo.report_parts import counted, hex_color, key_list, number, section, swatch
 
 _STRETCH = 20.0  # most times that a pixel is shown wider than high, or higher than wide
 _NAMED_SHARES = 6  # classes that the text for the picture names
+_MOST_KEYED = 12  # classes that a legend under the still picture has
 _SHADE_WIDTH = 8
 _KEYS = (
-    "Arrow keys move the map, plus and minus zoom, 0 shows all of it. With a mouse: drag, and "
-    "turn the wheel."
+    "Arrow keys move the map, plus and minus zoom, 0 shows all of it. Or drag it, and zoom with "
+    "the wheel or two fingers."
 )
 
 
@@ -30,7 +31,7 @@ def map_section(content: ReportContent) -> Markup:
         "Map",
         element(
             "div",
-            element("div", _stage(content), _readout(content), class_="screen"),
+            element("div", _stage(content), _readout(content)),
             _panel(content),
             class_="viewer",
             id="viewer",
@@ -135,7 +136,7 @@ def _panel(content: ReportContent) -> Markup:
             element(
                 "button",
                 swatch(hex_color(one.land_cover.rgb)),
-                element("span", one.land_cover.name, class_="name"),
+                element("bdi", one.land_cover.name, class_="name"),
                 element("span", share_text(one.share, 1.0), class_="share"),
                 type="button",
                 aria_pressed="false",
@@ -172,7 +173,8 @@ def _slider(identifier: str, label: str, value: int) -> Markup:
         element(
             "input", type="range", id=identifier, min=0, max=100, value=value, autocomplete="off"
         ),
-        element("output", f"{value} %", id=f"{identifier}-value", for_=identifier),
+        # The slider tells its value itself.
+        element("output", f"{value} %", id=f"{identifier}-value", for_=identifier, aria_live="off"),
         class_="slider",
     )
 
@@ -225,6 +227,8 @@ def _overview(content: ReportContent) -> Markup:
                 f"Confidence, {number(content.certainty.mean)} in the mean",
             )
         )
+    colors = [(one.land_cover.name, hex_color(one.land_cover.rgb)) for one in content.classes]
+    key = key_list(colors) if 0 < len(colors) <= _MOST_KEYED else None
     aspect = pixel_aspect(content)
     figures = (
         element(
@@ -238,10 +242,12 @@ def _overview(content: ReportContent) -> Markup:
                 height=max(round(picture[0].height * aspect), 1),
             ),
             element("figcaption", caption),
+            key if name == "map" else None,
+            class_="main" if name == "map" else None,
         )
         for name, picture, caption, alt in pictures
     )
-    return element("div", figures, class_=f"overview of-{len(pictures)}", id="overview")
+    return element("div", figures, class_="overview", id="overview")
 
 
 def _notes(content: ReportContent) -> Iterator[str]:
@@ -260,7 +266,7 @@ def _notes(content: ReportContent) -> Iterator[str]:
 
 def _polygon_line(outlines: OutlineDrawing) -> str:
     """How many polygons there are, and how they are drawn."""
-    line = f"{outlines.label}: {outlines.features:,} polygons"
+    line = f"{outlines.label}: {counted(outlines.features, 'polygon')}"
     if outlines.area is not None:
         line += f", {area_text(outlines.area, outlines.unit, outlines.area)}"
     drawn = "Their outlines are drawn to the pixel."

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from glnet_geo.evaluation_result import share_text
-from glnet_geo.markup import Content, Markup, asset, data_block, element, page
+from glnet_geo.markup import Content, Markup, asset, data_block, element, join, page
 from glnet_geo.report_accuracy import accuracy_section
 from glnet_geo.report_content import ReportContent
 from glnet_geo.report_map import map_section, view_data
@@ -65,7 +65,8 @@ def _headlines(content: ReportContent) -> Iterator[tuple[str, Content]]:
     yield "Mapped area", content.area_text(content.area)
     if content.classes:
         first = content.classes[0]
-        yield f"Largest class: {first.land_cover.name}", share_text(first.share, 1.0)
+        label = join(["Largest class: ", element("bdi", first.land_cover.name)])
+        yield label, share_text(first.share, 1.0)
     else:
         yield "Largest class", "-"
     yield "Classes", len(content.classes)

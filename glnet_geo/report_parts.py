@@ -76,8 +76,14 @@ def swatch(color: str) -> Markup:
 
 
 def named(name: str, color: str) -> Markup:
-    """A class's name beside its colour."""
-    return element("span", swatch(color), element("span", name), class_="named")
+    """A class's name beside its colour; `bdi` keeps the order of right-to-left names."""
+    return element("span", swatch(color), element("bdi", name), class_="named")
+
+
+def key_list(classes: Iterable[tuple[str, str]]) -> Markup:
+    """Names and colours in lines."""
+    entries = (element("li", named(name, color)) for name, color in classes)
+    return element("ul", entries, class_="key-list", aria_label="Legend")
 
 
 def shares_bar(shares: Iterable[tuple[str, float]], label: str) -> Markup:
@@ -110,6 +116,11 @@ def bar(share: float, color: str) -> Markup:
         aria_hidden="true",
     )
     return element("td", chart, class_="charted")
+
+
+def counted(count: int, word: str) -> str:
+    """A number of things."""
+    return f"{count:,} {word}{'s' * (count != 1)}"
 
 
 def number(value: float | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from glnet_geo.evaluation_result import share_text
-from glnet_geo.markup import Content, Markup, element
+from glnet_geo.markup import Content, Markup, element, join
 from glnet_geo.report_content import Certainty, ReportContent
 from glnet_geo.report_parts import (
     CHART,
@@ -71,7 +71,7 @@ def class_section(content: ReportContent) -> Markup:
     nodata = content.nodata_pixels
     total = [*((content.area_text(content.area),) if has_area else ())]
     pixels = sum(one.pixels for one in content.classes)
-    rows.append(row("All classes", *total, "100 %", "", f"{pixels:,} px"))
+    rows.append(row("All classes", *total, _share(1.0), "", f"{pixels:,} px"))
     if nodata:
         whole = content.grid.height * content.grid.width
         missing = f"{share_text(nodata, whole)} of the map"
@@ -86,7 +86,7 @@ def class_section(content: ReportContent) -> Markup:
     )
 
 
-def _about_areas(content: ReportContent) -> Iterator[str]:
+def _about_areas(content: ReportContent) -> Iterator[Content]:
     """How areas were measured, and which classes have none."""
     if content.unit == "px":
         yield "Areas are in pixels: the map has no place on the ground."
@@ -95,7 +95,8 @@ def _about_areas(content: ReportContent) -> Iterator[str]:
     if content.absent:
         more = len(content.absent) - _MOST_ABSENT
         rest = f" and {more} more" if more > 0 else ""
-        yield f"Not on this map: {', '.join(content.absent[:_MOST_ABSENT])}{rest}."
+        listed = join([element("bdi", one), ", "] for one in content.absent[:_MOST_ABSENT])
+        yield Markup(f"Not on this map: {listed.removesuffix(', ')}{rest}.")
 
 
 def certainty_section(content: ReportContent, found: Certainty) -> Markup:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -36,7 +36,7 @@ from glnet_geo.report_layers import (
 )
 from glnet_geo.report_page import report_page
 from glnet_geo.runs import Runs
-from glnet_geo.sample_drawing import measure_classes
+from glnet_geo.sample_drawing import ClassExtent, measure_classes
 
 _MOST_CLASSES = 254
 _BINS = 20
@@ -236,26 +236,8 @@ def _content(
                 f"{path} has {len(extents):,} different values; a report shows {_MOST_CLASSES} "
                 "classes at most. Is it a class raster?"
             )
-        whole = sum(one.area for one in extents.values())
-        classes = tuple(
-            ClassShare(
-                reader.classes.of(one),
-                extent.pixels,
-                extent.area,
-                extent.area / whole if whole else 0.0,
-                rows.mean_of([one]),
-            )
-            for one, extent in sorted(extents.items(), key=lambda pair: -pair[1].area)
-        )
-        certainty = None
-        if measured is not None:
-            certainty = Certainty(
-                rows.mean_of(extents),
-                measured.tags.get("VALUES", ""),
-                tuple(measured.counts.tolist()),
-                scene_label(measured.path),
-                confidence_pyramid(measured, _CONFIDENCE_BYTES),
-            )
+        classes = _shares(reader, rows, extents)
+        certainty = None if measured is None else _certainty(measured, rows.mean_of(extents))
     picture = map_pyramid(reader, [one.land_cover for one in classes], _MAP_BYTES)
     spent = len(outlines.path) if outlines else 0
     spent += n_bytes(picture) + (n_bytes(certainty.picture) if certainty else 0)
@@ -278,6 +260,33 @@ def _content(
         scene,
         outlines,
         certainty,
+    )
+
+
+def _shares(
+    reader: ClassRaster, rows: _Rows, extents: Mapping[int, ClassExtent]
+) -> tuple[ClassShare, ...]:
+    """The classes, the largest first."""
+    whole = sum(one.area for one in extents.values())
+    return tuple(
+        ClassShare(
+            reader.classes.of(one),
+            extent.pixels,
+            extent.area,
+            extent.area / whole if whole else 0.0,
+            rows.mean_of([one]),
+        )
+        for one, extent in sorted(extents.items(), key=lambda pair: -pair[1].area)
+    )
+
+
+def _certainty(measured: CountingReader, mean: float | None) -> Certainty:
+    return Certainty(
+        mean,
+        measured.tags.get("VALUES", ""),
+        tuple(measured.counts.tolist()),
+        scene_label(measured.path),
+        confidence_pyramid(measured, _CONFIDENCE_BYTES),
     )
 
 

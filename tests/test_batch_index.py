@@ -143,6 +143,18 @@ def test_page_in_a_browser(browser, out, scheme):
     assert browser.messages() == []
 
 
+def test_names_are_found_however_they_are_written(browser, tmp_path):
+    names = ["Stra\xdfe \xc4u\xdferes", "strasse A\u0308u", "other"]
+    written(tmp_path, [failed(name, "broken") for name in names])
+    browser.show(tmp_path / "index.html")
+    shown = "return [...document.querySelectorAll('#cards > li:not([hidden]) h3')].length"
+    box = browser.driver.find_element("id", "name")
+    for text, count in (("\xe4u", 2), ("stra\xdfe", 1), ("STRAS", 1)):
+        box.clear()
+        box.send_keys(text)
+        assert browser.run(shown) == count, text
+
+
 @pytest.fixture
 def batch(cli, tmp_path):
     """Runs a batch of a scene and of what is none into `out`."""

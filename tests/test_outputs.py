@@ -51,6 +51,9 @@ class TestCheckOutput:
     def test_a_folder_for_a_file(self, tmp_path: Path) -> None:
         assert "is a folder" in refusal(tmp_path, overwrite=True)
 
+    def test_a_device_stays_one(self) -> None:
+        assert "is a device" in refusal(Path(os.devnull), overwrite=True)
+
     def test_an_existing_output_needs_overwrite(self, existing: Path) -> None:
         message = refusal(existing)
         assert str(existing) in message

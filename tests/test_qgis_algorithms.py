@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,9 @@ def folder(tmp_path_factory) -> Path:
     write_script(
         folder / "glnet-geo", f"cd '{ROOT}'", f"exec '{sys.executable}' -m glnet_geo \"$@\""
     )
+    (folder / "a place").mkdir()
+    placed_tif(folder / "a place" / "my scene.tif", noise(8, 8))
+    write_script(folder / "a place" / "echo", 'for one; do echo "<$one>"; done', "exit 3")
     slow = "echo 'Predicting: 1 of 4 frames' >&2"
     write_script(folder / "slow", f"echo $$ > '{folder}/pid'", slow, "exec sleep 60")
     to_degrees = Transformer.from_crs(UTM["crs"], "EPSG:4326", always_xy=True)
@@ -71,13 +75,25 @@ def answers(folder, tmp_path_factory) -> dict[str, dict[str, Any]]:
         return {"algorithm": "glnetgeo:vectorize", "parameters": parameters}
 
     aoi = {"AOI": str(folder / "aoi.geojson"), "CONFIDENCE": str(folder / "sure.tif")}
+    files = {"INPUT": "town.tif", "SCENE": "scene.tif", "POLYGONS": "town.gpkg"}
+    page = {key: str(folder / name) for key, name in {**files, "OUTPUT": "town.html"}.items()}
     runs = {
         "predict": predict("map.tif", **model, **aoi),
         "no program": predict("none.tif", PROGRAM="glnet-geo-nowhere"),
         "one band": predict("none.tif", "grey.tif", **model),
         "bad extra": predict("none.tif", **model, EXTRA="--nonsense 'a b'"),
+        "open quote": predict("none.tif", **model, EXTRA="--bands '1,2"),
+        "words": predict(
+            "a place/none 1.tif",
+            "a place/my scene.tif",
+            PROGRAM=f'"{folder}/a place/echo"',
+            MODEL="  my model.safetensors ",
+            BANDS="-x; $HOME \xe4 100% 'b\"",
+            EXTRA="--gsd '0.3 m' --nodata=-1 \"it's\"",
+        ),
         "cancelled": {**predict("none.tif", PROGRAM=str(folder / "slow")), "cancel_after": 0.5},
         "vectorize": vectorize("town.gpkg", CLASSES="Wald & Wiese, building", MIN_AREA="2px"),
+        "report": {"algorithm": "glnetgeo:report", "parameters": {**page, **program}},
         "bad area": vectorize("none.gpkg", MIN_AREA="12 parsecs"),
     }
     request = {"folder": str(TOOLBOX), "runs": [*runs.values()]}
@@ -115,12 +131,22 @@ def test_polygons_of_a_map_open_styled(answers, folder):
     assert found["layers"] == [{"Polygons": ["building"]}]
 
 
+def test_a_page_of_a_map(answers, folder):
+    found = answers["report"]
+    assert found["error"] is None and found["layers"] == []
+    assert found["results"]["OUTPUT"] == str(folder / "town.html")
+    text = (folder / "town.html").read_text("utf-8")
+    assert "bare land" in text and 'id="pane-scene"' in text and 'id="pane-outlines"' in text
+    assert "pane-confidence" not in text
+
+
 @pytest.mark.parametrize(
     ("run", "error"),
     [
         ("one band", "Error: .*grey.tif has 1 band; 3 are needed.*"),
         ("bad extra", "Error: No such option '--nonsense'.*"),
         ("bad area", "Error: .*'12 parsecs' is not an area such as .*"),
+        ("open quote", "More options cannot be read: No closing quotation."),
         ("no program", "There is no program 'glnet-geo-nowhere'. Install glnet-geo, .*"),
     ],
 )
@@ -129,6 +155,27 @@ def test_what_is_wrong_is_said_in_one_line(answers, folder, run, error):
     assert re.fullmatch(error, found["error"])
     assert found["layers"] == []
     assert not [*folder.glob("none*")]
+
+
+def test_words_arrive_as_they_are(answers, folder):
+    found = answers["words"]
+    place = folder / "a place"
+    assert found["lines"][1:] == [
+        f"<{word}>"
+        for word in (
+            *("predict", f"{place}/my scene.tif", "-o", f"{place}/none 1.tif"),
+            *("--model", "my model.safetensors", "--bands", "-x; $HOME \xe4 100% 'b\""),
+            *("--overwrite", "--gsd", "0.3 m", "--nodata=-1", "it's"),
+        )
+    ]
+    assert found["error"] == "glnet-geo ended with code 3."
+    typed = found["lines"][0].removeprefix("command ")
+    assert shlex.split(typed)[1:5] == [
+        "predict",
+        f"{place}/my scene.tif",
+        "-o",
+        f"{place}/none 1.tif",
+    ]
 
 
 def test_a_run_that_is_cancelled_ends_the_program(answers, folder):

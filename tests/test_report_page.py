@@ -354,6 +354,11 @@ def test_prints_to_a4(shown):
     shown.command("Emulation.setEmulatedMedia", media="print")
     assert style(shown, "viewer", "display") == "none"
     assert style(shown, "overview", "display") == "grid"
+    # The map is as wide as the paper, with its legend under it.
+    main = shown.driver.find_element(By.CSS_SELECTOR, "#overview .main")
+    assert main.size["width"] == control(shown, "overview").size["width"]
+    names = [one.text for one in main.find_elements(By.CSS_SELECTOR, ".key-list li")]
+    assert sorted(names) == ["Wald & Wiese", "bare land", "building"]
 
 
 def test_without_scripts_pictures_are_shown(browser, made):
@@ -408,6 +413,20 @@ def test_forty_classes_with_long_and_hostile_names(browser, tmp_path):
     assert {round(float(width)) for width in boxes} == {595}
 
 
+def test_names_stay_in_sight_where_a_table_is_scrolled(browser, tmp_path):
+    raster = forty(tmp_path)
+    page = tmp_path / "report.html"
+    write_report(raster, page, sources=ReportSources(reference=raster))
+    browser.show(page, width=390)
+    places = browser.run(
+        "const box = document.querySelector('.matrix').parentElement; box.scrollLeft = 500;"
+        "const cells = [...box.querySelectorAll('tbody tr:first-child > *')].slice(0, 2);"
+        "return [box.scrollLeft, ...[box, ...cells].map((one) => one.getBoundingClientRect().x)]"
+    )
+    assert places[0] == 500
+    assert places[2] == pytest.approx(places[1], abs=2) and places[3] < places[2]
+
+
 @pytest.mark.parametrize("kind", ["single", "empty", "placeless", "turned", "degrees"])
 def test_unusual_maps(browser, tmp_path, kind):
     path, page = tmp_path / "map.tif", tmp_path / "report.html"
@@ -444,6 +463,44 @@ def test_unusual_maps(browser, tmp_path, kind):
         "placeless": None,
         "turned": "Grid north is 30° anticlockwise of up",
     }.get(kind, "Grid north is up")
+
+
+def test_a_map_like_a_line_can_be_seen(browser, tmp_path):
+    page = tmp_path / "report.html"
+    write_report(named_map(tmp_path / "map.tif", patches(3000, 2, classes=2)), page)
+    browser.show(page)
+    size = (
+        "const box = document.querySelector('#pane-map > div:not([hidden])')"
+        ".getBoundingClientRect(); return [box.width, box.height]"
+    )
+    browser.settled()
+    assert browser.run(size) == pytest.approx([32, 48_000], rel=1e-3)
+    control(browser, "stage").send_keys("0")
+    browser.settled()
+    stage = browser.run("return document.getElementById('stage').clientHeight")
+    assert browser.run(size)[1] == pytest.approx(stage, rel=1e-3)
+    browser.run("document.documentElement.classList.remove('scripted')")
+    assert control(browser, "picture-map").size["height"] < 800  # without scripts
+    assert len(re.findall(rb"/MediaBox", browser.pdf())) <= 2
+
+
+def test_names_from_right_to_left_keep_their_order(browser, tmp_path):
+    names = ["\u05d9\u05e2\u05e8 12 (A)", "forest", "\u05d9\u05dd"]
+    classes = [LandCover(k, name, palette_color(k)) for k, name in enumerate(names)]
+    raster = named_map(tmp_path / "map.tif", patches(30, 40, classes=2), Legend("3", classes))
+    page = tmp_path / "report.html"
+    write_report(raster, page, sources=ReportSources(reference=raster))
+    browser.show(page)
+    read = browser.run(
+        "return [...document.querySelectorAll('bdi')].map((one) =>"
+        " [one.textContent, getComputedStyle(one).direction])"
+    )
+    for name in names:
+        expected = "ltr" if name.isascii() else "rtl"
+        assert {side for text, side in read if text == name} == {expected}
+    # Headline, both legends, tables of classes and scores, both sides of the confusion matrix.
+    assert [text for text, _ in read].count("forest") == 7
+    assert names[2] in [text for text, _ in read[: len(read) // 2]]  # not on this map
 
 
 @pytest.mark.slow

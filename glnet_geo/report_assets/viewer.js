@@ -9,6 +9,7 @@
   const DIMMED = 30; // of 255: the opacity of classes that are not singled out
   const STEP = 1.5; // a zoom by a key or button
   const SHIFT = 0.2; // of the stage: a move by a key
+  const LEAST = 32; // screen pixels that the narrower side of the map has at first
   const MOST = 24; // screen pixels to a pixel of the map, unless all of it is larger
 
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
@@ -27,6 +28,11 @@
   const wholeScale = () =>
     Math.min(state.size.width / view.width, state.size.height / (view.height * view.aspect));
   const mostScale = () => Math.max(MOST, 4 * wholeScale());
+  // The whole map, or a part of one that is hardly more than a line.
+  const firstScale = () => {
+    const side = Math.min(view.width, view.height * view.aspect);
+    return clamp(LEAST / side, wholeScale(), mostScale());
+  };
   const isWhole = () => state.scale <= wholeScale() * 1.001;
 
   const toMap = (left, top) => ({
@@ -422,6 +428,7 @@
     event.stopPropagation();
     handle.setPointerCapture(event.pointerId);
   });
+  handle?.addEventListener('dblclick', (event) => event.stopPropagation());
   handle?.addEventListener('pointermove', (event) => {
     event.stopPropagation();
     if (!handle.hasPointerCapture(event.pointerId)) return;
@@ -469,11 +476,12 @@
   find('viewer').hidden = false;
   let isFirst = true;
   new ResizeObserver(() => {
-    const wasWhole = isFirst || isWhole();
-    isFirst = false;
+    const wasWhole = isWhole();
     state.size = { width: stage.clientWidth, height: stage.clientHeight };
     if (!state.size.width) return; // on paper
-    if (wasWhole) state.scale = wholeScale();
+    if (isFirst) state.scale = firstScale();
+    else if (wasWhole) state.scale = wholeScale();
+    isFirst = false;
     settle();
   }).observe(stage);
   dress();

@@ -19,6 +19,7 @@ from qgis.core import (
     QgsProcessingLayerPostProcessorInterface,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterFileDestination,
     QgsProcessingParameterRasterDestination,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
@@ -91,14 +92,23 @@ class _Command(QgsProcessingAlgorithm):
         self.add_text("PROGRAM", "glnet-geo program", program, advanced=True)
 
     def call(self, words: Sequence[str], parameters: Any, context: Any, feedback: Any) -> None:
-        """Runs the command with the options that parameters give."""
+        """Runs the command with the options that parameters give.
+
+        Raises:
+            QgsProcessingException: It fails, or more options end within quotes.
+        """
         texts = {
             option: self.parameterAsString(parameters, name, context).strip()
             for name, option in self.OPTIONS.items()
         }
         options = [word for pair in texts.items() if pair[1] for word in pair]
-        extra = shlex.split(self.parameterAsString(parameters, "EXTRA", context))
-        program = self.parameterAsString(parameters, "PROGRAM", context) or "glnet-geo"
+        try:
+            extra = shlex.split(self.parameterAsString(parameters, "EXTRA", context))
+        except ValueError as error:
+            raise QgsProcessingException(f"More options cannot be read: {error}.") from error
+        # Windows copies paths in quotes.
+        named = self.parameterAsString(parameters, "PROGRAM", context).strip().strip('"')
+        program = named or "glnet-geo"
         # Processing has asked already whether a file may be replaced.
         run_program(program, [self.WORD, *words, *options, "--overwrite", *extra], feedback)
         QgsSettings().setValue(_PROGRAM_SETTING, program)
@@ -112,16 +122,29 @@ class _Command(QgsProcessingAlgorithm):
                 context.layerToLoadOnCompletionDetails(path).setPostProcessor(styled)
         return results
 
-    def raster_path(self, parameters: Any, context: Any) -> str:
-        """The file of the input.
+    def raster_path(self, parameters: Any, context: Any, name: str = "INPUT") -> str:
+        """The file of a raster.
 
         Raises:
             QgsProcessingException: There is none.
         """
-        layer = self.parameterAsRasterLayer(parameters, "INPUT", context)
+        layer = self.parameterAsRasterLayer(parameters, name, context)
         if layer is None or layer.providerType() != "gdal":
-            raise QgsProcessingException("The input is no raster file.")
+            title = self.parameterDefinition(name).description()
+            raise QgsProcessingException(f"{title}: this is no raster file.")
         return layer.source()
+
+    def vector_words(
+        self, option: str, name: str, parameters: Any, context: Any, feedback: Any
+    ) -> list[str]:
+        """An option with a file of a vector layer, or nothing where none is given."""
+        if self.parameterAsSource(parameters, name, context) is None:
+            return []
+        # A layer need not be a file, and may be one of several in its file.
+        path = self.parameterAsCompatibleSourceLayerPath(
+            parameters, name, context, ["fgb"], "fgb", feedback
+        )
+        return [option, path]
 
 
 class Predict(_Command):
@@ -155,14 +178,7 @@ class Predict(_Command):
         if sure := self.parameterAsOutputLayer(parameters, "CONFIDENCE", context):
             results["CONFIDENCE"] = sure
             words += ["--confidence", sure]
-        if self.parameterAsSource(parameters, "AOI", context) is not None:
-            # A layer need not be a file, and may be one of several in its file.
-            words.append("--aoi")
-            words.append(
-                self.parameterAsCompatibleSourceLayerPath(
-                    parameters, "AOI", context, ["fgb"], "fgb", feedback
-                )
-            )
+        words += self.vector_words("--aoi", "AOI", parameters, context, feedback)
         self.call(words, parameters, context, feedback)
         return self.styled(results, context)
 
@@ -198,6 +214,39 @@ class Vectorize(_Command):
         return self.styled({"OUTPUT": output}, context)
 
 
+class Report(_Command):
+    """Class raster -> page for a browser."""
+
+    WORD, TITLE = "report", "Page of a land-cover map"
+    HELP = (
+        "Shows a class raster of any origin on one page for a browser, to send and to print: the "
+        "map over its scene, areas and shares of the classes, and how sure the map is. The page "
+        "is a single file, listed in Results > Results Viewer."
+    )
+    RASTERS: ClassVar[dict[str, str]] = {"SCENE": "--scene", "CONFIDENCE": "--confidence"}
+
+    def initAlgorithm(self, configuration: Any = None) -> None:
+        raster, vector = QgsProcessingParameterRasterLayer, QgsProcessingParameterFeatureSource
+        self.addParameter(raster("INPUT", "Land-cover map"))
+        self.addParameter(raster("SCENE", "Scene under it", optional=True))
+        self.addParameter(raster("CONFIDENCE", "How sure it is", optional=True))
+        self.addParameter(vector("POLYGONS", "Polygons to outline", optional=True))
+        self.add_common()
+        self.addParameter(
+            QgsProcessingParameterFileDestination("OUTPUT", "Page", "HTML files (*.html)")
+        )
+
+    def processAlgorithm(self, parameters: Any, context: Any, feedback: Any) -> dict[str, str]:
+        output = self.parameterAsFileOutput(parameters, "OUTPUT", context)
+        words = [self.raster_path(parameters, context), "-o", output]
+        for name, option in self.RASTERS.items():
+            if parameters.get(name):
+                words += [option, self.raster_path(parameters, context, name)]
+        words += self.vector_words("--polygons", "POLYGONS", parameters, context, feedback)
+        self.call(words, parameters, context, feedback)
+        return {"OUTPUT": output}
+
+
 class Provider(QgsProcessingProvider):
     """The group of the toolbox."""
 
@@ -208,7 +257,7 @@ class Provider(QgsProcessingProvider):
         return "glnet-geo"
 
     def loadAlgorithms(self) -> None:
-        for algorithm in (Predict(), Vectorize()):
+        for algorithm in (Predict(), Vectorize(), Report()):
             self.addAlgorithm(algorithm)
 
     def supportedOutputRasterLayerExtensions(self) -> list[str]:

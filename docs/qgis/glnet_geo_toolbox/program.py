@@ -32,13 +32,14 @@ def run_program(program: str, words: Sequence[str], feedback: QgsProcessingFeedb
     Raises:
         QgsProcessingException: There is no such program, or it fails; the text is its own.
     """
-    path = shutil.which(program)
+    path = shutil.which(os.path.expanduser(program))
     if path is None:
         raise QgsProcessingException(
             f"There is no program {program!r}. Install glnet-geo, and give its path as the "
             "parameter 'glnet-geo program'."
         )
-    feedback.pushCommandInfo(shlex.join([program, *words]))
+    as_typed = subprocess.list2cmdline if os.name == "nt" else shlex.join
+    feedback.pushCommandInfo(as_typed([program, *words]))
     environment = {key: value for key, value in os.environ.items() if key not in _FOREIGN}
     process = subprocess.Popen(
         [path, *words],
