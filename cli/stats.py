@@ -81,8 +81,10 @@ def describe(found: ZoneStatistics) -> str:
     if found.zone_file is None:
         head, lines = f"{found.raster}   {found.grid.facts}", _class_lines(found)
     else:
+        count = len(found.names)
         head = (
-            f"{found.raster}   {found.grid.facts}, {len(found.names):,} zones of {found.zone_file}"
+            f"{found.raster}   {found.grid.facts}, {count:,} zone{'' if count == 1 else 's'} of "
+            f"{found.zone_file}"
         )
         lines = _zone_lines(found)
     peak = f", peak {found.peak_bytes / 1e9:.1f} GB" if found.peak_bytes else ""
@@ -116,7 +118,8 @@ def _zone_lines(found: ZoneStatistics) -> list[str]:
         told = [
             f"{one.name} {100 * share:.1f} %" for one, share in largest[:_MOST_TOLD] if share > 0
         ]
-        part = f"{100 * mapped:>7.1f} % mapped"
+        # Less than a millionth of a pixel has an area of 0, and no share of it.
+        part = f"{100 * mapped:>7.1f} % mapped" if area else ""
         line = f"{name:<{width}}  {_area(area, found.unit, digits):>13}{part}   {', '.join(told)}"
         lines.append(line.rstrip())
     return lines

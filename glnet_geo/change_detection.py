@@ -31,7 +31,7 @@ from glnet_geo.legend import Legend
 from glnet_geo.map_summary import peak_bytes
 from glnet_geo.opening import gdal_environment
 from glnet_geo.outputs import check_not_input, publish, working_folder
-from glnet_geo.remote import ScenePath, is_remote, scene_path
+from glnet_geo.remote import ScenePath, is_remote, scene_label, scene_path
 from glnet_geo.units import Area, Length
 from glnet_geo.vector_formats import format_of
 from glnet_geo.vector_layer import GEOPACKAGE
@@ -287,7 +287,7 @@ class _Work:
 
     def _tags(self) -> dict[str, str]:
         """What the map of changes says of itself."""
-        old, new = (_name_of(one.path) for one in self.given)
+        old, new = (scene_label(one.path) for one in self.given)
         rules = {name.upper(): value for name, value in self.rules.to_dict().items()}
         return {"OLD": old, "NEW": new, **rules}
 
@@ -307,9 +307,3 @@ class _Work:
             texts=texts,
             overwrite=True,
         )
-
-
-def _name_of(path: ScenePath) -> str:
-    """A file's name; of a URL without its query, which may hold a password."""
-    text = str(path)
-    return Path(text.partition("?")[0] if is_remote(text) else text).name

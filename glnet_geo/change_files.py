@@ -10,6 +10,7 @@ import numpy as np
 
 from glnet_geo.change_matrix import ChangeMatrix
 from glnet_geo.change_summary import HECTARE, ChangeSummary, change_files
+from glnet_geo.csv_cells import text_cell
 from glnet_geo.errors import OutputError
 from glnet_geo.evaluation_result import share_text
 from glnet_geo.matrix_drawing import (
@@ -49,9 +50,9 @@ def check_change_files(
 def write_table(path: Path, found: ChangeSummary) -> None:
     """Writes all matrices below each other: which one, its unit, a class of the old map, areas.
 
-    UTF-8, with dots in numbers. The first matrix is that of the map of changes.
+    UTF-8, see `csv_cells`. The first matrix is that of the map of changes.
     """
-    names = [*(one.name for one in found.classes), SUM]
+    names = [*(text_cell(one.name) for one in found.classes), SUM]
     matrices = {"kept": found.kept, "mapped": found.mapped}
     matrices |= {f"suppressed by {rule}": one for rule, one in found.suppressed.items()}
     with path.open("w", encoding="utf-8", newline="") as file:

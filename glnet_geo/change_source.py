@@ -34,7 +34,7 @@ from glnet_geo.label_sources import LabelSource, RasterLabels, strip_height
 from glnet_geo.legend import Legend
 from glnet_geo.opening import gdal_environment, open_raster
 from glnet_geo.raster import SceneReader
-from glnet_geo.remote import ScenePath, is_fetched
+from glnet_geo.remote import ScenePath, is_fetched, without_secrets
 
 _PART = 2_000_000  # pixels that are worked on at a time
 
@@ -119,11 +119,12 @@ class MapPair(AbstractContextManager["MapPair"]):
                 self._aoi = AreaOfInterest.read(options.aoi, self.grid, options.safe)
             files = [one.files for one in self._sources] + [one.files for one in self._gauges]
             self.files = tuple(chain.from_iterable(files))
-            self.notes = [
+            notes = [
                 *grid_notes,
                 *self.classes.notes_on(str(old.path), first.named),
                 *self.classes.notes_on(str(new.path), second.named),
             ]
+            self.notes = [without_secrets(note) for note in notes]
             ignored = Ignored.of((), options.legend)
             self._translators = [
                 Translator(source, self.classes, ignored) for source in self._sources

@@ -11,7 +11,7 @@ from glnet_geo.change_legend import UNCHANGED, ChangeLegend, Transition
 from glnet_geo.change_matrix import ChangeMatrix
 from glnet_geo.class_table import MapClass
 from glnet_geo.grid import Grid
-from glnet_geo.remote import ScenePath
+from glnet_geo.remote import ScenePath, without_secrets
 from glnet_geo.vector_summary import VectorSummary
 
 HECTARE = 1e4  # square metres
@@ -88,8 +88,8 @@ class ChangeSummary:
         hectare = None if self.unit == "px" else HECTARE
         changed, changed_area = self.kept.changed
         return {
-            "old": str(self.old),
-            "new": str(self.new),
+            "old": without_secrets(str(self.old)),
+            "new": without_secrets(str(self.new)),
             "output": str(self.output),
             "table": str(self.files[1]),
             "picture": str(self.files[2]),

@@ -118,7 +118,8 @@ class ClassList:
     def positions_in(self, named: Mapping[int, MapClass]) -> dict[int, int]:
         """The positions of a file's values.
 
-        By the names where the file and the list share any, else by the ids.
+        By the names where the file and the list share any, else by the ids. Ids also count beside
+        names in a given legend, and in an open list, where they are all that is known of a class.
 
         Args:
             named: The file's classes that have a name, by value.
@@ -132,7 +133,7 @@ class ClassList:
         }
         if not shared:
             return by_id
-        if self._is_given:
+        if self._is_given or self.is_open:
             taken = set(shared.values())
             others = {v: k for v, k in by_id.items() if v not in shared and k not in taken}
             return {**others, **shared}

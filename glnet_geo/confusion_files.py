@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from glnet_geo.csv_cells import text_cell
 from glnet_geo.errors import OutputError
 from glnet_geo.evaluation_result import Evaluation
 from glnet_geo.matrix_drawing import MatrixPicture, area_text, count_text, shares_of_rows
@@ -60,7 +61,7 @@ def write_evaluation(output: Path, found: Evaluation) -> None:
 
 def _write_csv(path: Path, found: Evaluation) -> None:
     """Pixels, a row for each class of the reference, a column for each of the prediction."""
-    names = [one.name for one in found.classes]
+    names = [text_cell(one.name) for one in found.classes]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["reference", *names, NO_CLASS_LABEL])

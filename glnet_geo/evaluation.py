@@ -39,7 +39,7 @@ from glnet_geo.label_sources import LabelSource, strip_height
 from glnet_geo.legend import Legend
 from glnet_geo.opening import gdal_environment
 from glnet_geo.reference_labels import is_ambiguous, is_name
-from glnet_geo.remote import ScenePath, is_fetched, scene_path
+from glnet_geo.remote import ScenePath, is_fetched, scene_path, without_secrets
 from glnet_geo.units import Length
 
 DEFAULT_TOLERANCE = Length(3, "px")
@@ -159,7 +159,7 @@ def _first_notes(plans: list[PairPlan], classes: ClassList, unmatched: Sequence[
         notes += plan.notes
         notes += classes.notes_on(str(plan.pair.prediction), plan.predicted)
         notes += classes.notes_on(str(plan.pair.reference), plan.reference)
-    return notes + overlap_notes(plans)
+    return [without_secrets(note) for note in [*notes, *overlap_notes(plans)]]
 
 
 class _Comparison:

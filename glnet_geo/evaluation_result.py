@@ -12,6 +12,7 @@ import numpy.typing as npt
 from glnet_geo.class_table import MapClass
 from glnet_geo.evaluation_pairs import Pair
 from glnet_geo.metrics import ConfusionMatrix, Scores, mean_of
+from glnet_geo.remote import without_secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,8 @@ class PairScores:
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return {
-            "prediction": str(self.pair.prediction),
-            "reference": str(self.pair.reference),
+            "prediction": without_secrets(str(self.pair.prediction)),
+            "reference": without_secrets(str(self.pair.reference)),
             "all_pixels": self.all_pixels,
             "pixels": self.pixels,
             "mean_iou": _rounded(self.mean_iou),

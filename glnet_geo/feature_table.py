@@ -25,7 +25,7 @@ _KINDS: dict[str, Kind] = {
     **dict.fromkeys(("int8", "int16", "int32", "uint8", "uint16"), "int32"),
     **dict.fromkeys(("int64", "uint32"), "int64"),
     **dict.fromkeys(("halffloat", "float", "float32"), "float32"),
-    **dict.fromkeys(("double", "float64", "uint64"), "float64"),
+    **dict.fromkeys(("double", "float64"), "float64"),
     "datetime64[D]": "date",
     "datetime64[ms]": "datetime",
 }
@@ -50,8 +50,9 @@ def read_features(path: Path, layer: str) -> FeatureTable:
     """Reads a layer whole.
 
     Whole numbers, also such beside missing ones, numbers, booleans, dates and texts stay what they
-    are. Times of the day, lists and binary values become texts: lists as JSON, binary values in
-    hexadecimal. Numbers that are not finite count as missing.
+    are. Times of the day, lists, binary values and whole numbers beyond 64 bits with a sign become
+    texts: lists as JSON, binary values in hexadecimal. Numbers that are not finite count as
+    missing.
 
     Args:
         path: A vector file that `read_outlines` has read.
@@ -109,8 +110,17 @@ def _text(value: Any) -> str | None:
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return json.dumps(_all_finite(value), ensure_ascii=False, default=str)
     return None if value != value else str(value)
+
+
+def _all_finite(value: Any) -> Any:
+    """A value of JSON, which has no numbers that are not finite."""
+    if isinstance(value, list):
+        return [_all_finite(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _all_finite(one) for key, one in value.items()}
+    return _finite(value) if isinstance(value, float) else value
 
 
 def _from_parquet(path: Path) -> FeatureTable:
@@ -136,6 +146,8 @@ def _parquet_column(name: str, column: Any) -> TableColumn:
         kind, convert = "date", date.isoformat
     elif pa.types.is_timestamp(column.type):
         kind, convert = "datetime", datetime.isoformat
+    elif pa.types.is_uint64(column.type) and all(one is None or one < 2**63 for one in values):
+        return TableColumn(name, "int64", values)
     elif pa.types.is_decimal(column.type):
         kind, convert = "float64", float
     elif kind in ("float32", "float64"):

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 from geopandas import GeoSeries
+from pyproj import Transformer
 from pyproj.exceptions import ProjError
 from rasterio.features import geometry_mask, rasterize
 
@@ -30,6 +31,8 @@ Mask = npt.NDArray[np.bool_]
 
 # An edge along a parallel, 10 degrees long, strays by 2 cm from the chords of its 1/1000ths in UTM.
 _STEPS = 1000
+_CHORD_M = 1000  # the longest edge near a scene: it strays by 2 cm at 45 degrees
+_RADIUS_M = 6.4e6
 _MARGIN = 0.25  # pixels: more than rounding, less than from a pixel's centre to its border
 
 
@@ -190,13 +193,16 @@ def place(outlines: Outlines, grid: Grid) -> Geometries:
     """
     path, polygons = outlines.path, outlines.polygons
     _check_crs(path, polygons, grid)
+    if not grid.transform.determinant:
+        raise FeaturesError(
+            f"The scene's pixels have no extent on the ground, so {path} has no place on it. Give "
+            "the scene its own: gdal_edit.py -a_ullr"
+        )
     if grid.crs is None or polygons.crs == grid.crs:
         unchanged: Geometries = polygons.to_numpy()
         return unchanged
-    left, bottom, right, top = polygons.total_bounds
-    step = max(right - left, top - bottom) / _STEPS
     try:
-        dense = polygons.segmentize(step) if step else polygons
+        dense = GeoSeries(_segmentized(polygons, grid), crs=polygons.crs)
         placed: Geometries = dense.to_crs(grid.crs).to_numpy()
     except ProjError as error:
         raise FeaturesError(
@@ -209,6 +215,44 @@ def place(outlines: Outlines, grid: Grid) -> Geometries:
             "scene, is not defined. Check the CRS of the file, or cut it to around the scene."
         )
     return placed
+
+
+def _segmentized(polygons: GeoSeries, grid: Grid) -> Geometries:
+    """Polygons with so many vertices along their edges that these bend with a CRS."""
+    left, bottom, right, top = polygons.total_bounds
+    steps = np.full(len(polygons), max(right - left, top - bottom) / _STEPS)
+    crs = polygons.crs
+    unit_m = crs.axis_info[0].unit_conversion_factor * (_RADIUS_M if crs.is_geographic else 1)
+    # A file may span the globe; what comes near the grid is to be as exact all the same.
+    steps[_near(polygons, grid)] = min(steps[0], _CHORD_M / unit_m)
+    dense: Geometries = polygons.to_numpy(copy=True)
+    # GEOS does not take rings whose points are all the same, as rounding makes them.
+    rings, which = shapely.get_rings(dense, return_index=True)
+    for k in np.unique(which[~_has_extent(rings)]):
+        holes = np.array(dense[k].interiors, object)
+        dense[k] = shapely.Polygon(dense[k].exterior, holes[_has_extent(holes)])
+    is_long = _has_extent(dense)
+    dense[is_long] = shapely.segmentize(dense[is_long], steps[is_long])
+    return dense
+
+
+def _has_extent(geometries: Geometries) -> Mask:
+    bounds = shapely.bounds(geometries).reshape(-1, 4)
+    has_extent: Mask = (bounds[:, 2:] > bounds[:, :2]).any(axis=1)
+    return has_extent
+
+
+def _near(polygons: GeoSeries, grid: Grid) -> Mask:
+    """Whose bounds meet those of a grid, in the polygons' CRS, N."""
+    outline = _extent(Path(), grid).polygons
+    way = Transformer.from_crs(grid.crs, polygons.crs, always_xy=True)
+    left, bottom, right, top = way.transform_bounds(*outline.total_bounds)
+    if not left <= right:  # across the date line, or nowhere
+        return np.ones(len(polygons), np.bool_)
+    bounds = shapely.bounds(polygons.to_numpy()).T
+    is_near: Mask = (bounds[0] <= right) & (bounds[2] >= left)
+    is_near &= (bounds[1] <= top) & (bounds[3] >= bottom)
+    return is_near
 
 
 def _check_crs(path: Path, polygons: GeoSeries, grid: Grid) -> None:

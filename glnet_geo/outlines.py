@@ -39,6 +39,7 @@ VECTOR_SUFFIXES = (
 
 _log = logging.getLogger(__name__)
 
+_FAR = 1e30  # what is further away, or not a number, is no place: shapefiles have -1e38 for none
 _COLLECTIONS = (GeometryType.MULTIPOLYGON, GeometryType.GEOMETRYCOLLECTION)
 _ERRORS = (DataSourceError, DataLayerError, ProjError, shapely.errors.ShapelyError)
 _EXPORT = "Export the one that is the area to a file of its own."
@@ -106,8 +107,10 @@ def read_outlines(
             f"{path} has several layers with polygons: {', '.join(layers)}. {advice}"
         )
     (outlines,) = layers.values()
-    if not np.isfinite(shapely.get_coordinates(outlines.polygons)).all():
-        raise FeaturesError(f"{path} has coordinates that are not finite. Draw the area anew.")
+    if not (np.abs(shapely.get_coordinates(outlines.polygons)) < _FAR).all():
+        raise FeaturesError(
+            f"{path} has coordinates that are not finite, or beyond all bounds. Draw the area anew."
+        )
     return outlines
 
 
@@ -231,6 +234,11 @@ def failing_as_features_error(path: Path) -> Iterator[None]:
             warnings.simplefilter("ignore", RuntimeWarning)
             warnings.simplefilter("ignore", UserWarning)
             yield
+    except UnicodeDecodeError as error:
+        raise FeaturesError(
+            f"{path} has texts that are not in {error.encoding}, as it says they are. Save it in "
+            "UTF-8, or correct the .cpg file of a shapefile."
+        ) from error
     except _ERRORS as error:
         # What follows is pyogrio's advice to those who call it.
         reason = reason_of(error).partition("; It might help")[0].rstrip(".")

@@ -23,7 +23,7 @@ from glnet_geo.map_summary import peak_bytes
 from glnet_geo.opening import gdal_environment
 from glnet_geo.outlines import Outlines
 from glnet_geo.outputs import check_distinct, check_not_input
-from glnet_geo.remote import is_fetched, is_remote, scene_path, without_secrets
+from glnet_geo.remote import is_fetched, is_remote, scene_label, scene_path, without_secrets
 from glnet_geo.runs import Runs
 from glnet_geo.sample_drawing import measure_classes
 from glnet_geo.zone_coverage import ClassStrip, ZoneTally, check_classes
@@ -216,8 +216,8 @@ def _measure_whole(
     # Rounding must not leave a hair of area without data.
     nodata = whole - sum(by_class.values())
     nodata[nodata < LEAST_PIXELS * ground.mean_area] = 0
-    name = Path(str(reader.path)).name
-    return _Found(by_class, nodata, np.zeros(1), np.ones(1, np.bool_), [name])
+    names = [scene_label(reader.path)]
+    return _Found(by_class, nodata, np.zeros(1), np.ones(1, np.bool_), names)
 
 
 def _measure_zones(

@@ -14,7 +14,7 @@ from glnet_geo.feature_table import FeatureTable
 from glnet_geo.figures import save_png
 from glnet_geo.geopackage import check_replaced
 from glnet_geo.outputs import check_output, publish, working_folder
-from glnet_geo.remote import is_remote
+from glnet_geo.remote import scene_label
 from glnet_geo.table_columns import TableColumn, write_csv
 from glnet_geo.vector_formats import PARQUET, format_of
 from glnet_geo.vector_layer import GEOPACKAGE
@@ -124,11 +124,10 @@ class ZoneFiles:
 
 
 def _metadata(found: ZoneStatistics) -> dict[str, str]:
-    """What a table says of itself; a URL without its query, which may hold a password."""
-    name = found.raster
+    """What a table says of itself."""
     return {
         "software": f"glnet-geo {version('glnet-geo')}",
-        "source": Path(name.partition("?")[0] if is_remote(name) else name).name,
+        "source": scene_label(found.raster),
         "zones": found.zone_file.name if found.zone_file else "none",
         "areas": found.area_rule,
         "unit": found.unit,

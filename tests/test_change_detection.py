@@ -223,6 +223,25 @@ class TestClasses:
             assert [one.name for one in found.classes] == [one.name for one in NAMED.classes]
             assert found.kept.changed[0] == 7
 
+    def test_an_id_that_neither_map_names(self, tmp_path: Path) -> None:
+        values = np.where(OLD == 4, 77, OLD)
+        old = named_map(tmp_path / "old.tif", values)
+        new = placed_tif(tmp_path / "new.tif", values, nodata=255)
+        for pair in ((old, new), (new, old)):
+            found = detect_change(*pair, tmp_path / "change.tif", overwrite=True)
+            assert [one.name for one in found.classes] == ["building", "bare land", "77"]
+            assert found.kept.changed[0] == 0
+
+    def test_names_that_a_spreadsheet_would_run(self, tmp_path: Path) -> None:
+        legend = Legend("risky", (LandCover(0, "=cmd()", (9, 9, 9)), *NAMED.classes[1:]))
+        old, new = (
+            named_map(tmp_path / name, one, legend)
+            for name, one in (("old.tif", OLD), ("new.tif", NEW))
+        )
+        table = detect_change(old, new, tmp_path / "change.tif").files[1]
+        rows = list(csv.reader(table.read_text("utf-8").splitlines()))
+        assert rows[0][3] == rows[1][2] == "'=cmd()"
+
     def test_a_new_class_and_one_that_is_gone_are_classes(self, tmp_path: Path) -> None:
         legend = Legend("town", (*NAMED.classes[:2], LandCover(4, "solar park", (9, 9, 9))))
         old = named_map(tmp_path / "old.tif", OLD)

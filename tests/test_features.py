@@ -394,7 +394,7 @@ class TestRefusals:
         (tmp_path / "area.csv").write_text("a,b\n1,2\n")
         assert "has no polygons" in refusal(tmp_path / "area.csv")
 
-    @pytest.mark.parametrize("number", ["NaN", "1e999"])
+    @pytest.mark.parametrize("number", ["NaN", "1e999", "-1.7e38"])
     def test_coordinates_that_are_not_finite(self, tmp_path: Path, number: str) -> None:
         path = tmp_path / "area.geojson"
         ring = f"[[0,0],[4,{number}],[4,4],[0,4],[0,0]]"

@@ -20,10 +20,12 @@ from glnet_geo.checkpoint import read_card
 from glnet_geo.class_raster import ClassRaster
 from glnet_geo.errors import RasterError
 from glnet_geo.grid import Window
+from glnet_geo.legend import LandCover, Legend
 from glnet_geo.opening import gdal_environment
 from glnet_geo.raster import Chip, SceneReader
 from glnet_geo.remote import is_fetched, is_remote, scene_path, without_secrets
 from glnet_geo.tiling import FrameExtent
+from tests.class_maps import ids, named_map
 from tests.file_server import FileServer, serving
 from tests.rasters import UTM, noise, placed_tif
 
@@ -219,6 +221,28 @@ class TestSecrets:
     def test_texts(self, text: str, shown: str) -> None:
         assert without_secrets(text) == shown
         assert str(RasterError(text)) == shown
+
+    def test_results_have_none(self, path: Path, server: FileServer, cli) -> None:
+        covers = LandCover(1, "sea", (0, 0, 9)), LandCover(2, "ice", (9, 9, 9))
+        for name, order in (("old.tif", covers), ("new.tif", covers[::-1])):
+            places = (LandCover(k, one.name, one.rgb) for k, one in enumerate(order, 1))
+            named_map(path, ids([1, 2], [2, 1]), Legend("coast", tuple(places)))
+            server.content[name] = path.read_bytes()
+        old, new = (
+            f"http://me:pw@{server.address}/{name}.tif?sig=s3cret" for name in ("old", "new")
+        )
+        outputs = path.with_name("change.tif"), path.with_name("scores.json")
+        for arguments in (
+            ("change", old, new, "-o", outputs[0], "--vectorize", path.with_name("change.gpkg")),
+            ("evaluate", old, new, "-o", outputs[1]),
+            ("stats", new, "-o", path.with_name("stats.csv")),
+        ):
+            result = cli(*arguments, "--json")
+            assert result.code == 0, result.err
+            written = b"".join(one.read_bytes() for one in path.parent.iterdir() if one.is_file())
+            told = f"{result.out}{result.err}".encode() + written
+            assert b"s3cret" not in told and b"me:pw" not in told, arguments
+            assert b"new.tif" in told
 
 
 class TestPredict:

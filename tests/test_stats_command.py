@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import geopandas
@@ -100,6 +101,18 @@ def test_geopackage_and_parquet_carry_everything(cli, zoned, tmp_path):
     assert (tmp_path / "s.gpkg").read_bytes() == before
     again = cli("stats", raster, "--zones", zones, "-o", tmp_path / "s.gpkg", "--overwrite")
     assert again.code == 0, again.err
+
+
+def test_a_zone_without_any_area(cli, zoned, tmp_path):
+    raster, _ = zoned
+    boxes = [box(0, 0, 2, 4), box(0, 0, 1e-9, 1e-9)]
+    frame = geopandas.GeoDataFrame({"name": ["West", "dot"]}, geometry=boxes, crs=UTM["crs"])
+    frame.to_file(tmp_path / "dot.gpkg")
+    result = cli("stats", raster, "--zones", tmp_path / "dot.gpkg", "--json")
+    assert re.search(r"\n  dot +0\.000000 ha\n", result.err)
+    assert json.loads(result.out)["zones"][1]["mapped_share"] is None
+    frame[:1].to_file(tmp_path / "one.gpkg")
+    assert ", 1 zone of " in cli("stats", raster, "--zones", tmp_path / "one.gpkg").err
 
 
 def test_json_is_the_whole_table(cli, zoned):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import locale
+import math
 from datetime import date
 
 import geopandas
@@ -14,6 +15,7 @@ import pyogrio
 import pytest
 import shapely
 
+from glnet_geo.csv_cells import text_cell
 from glnet_geo.errors import FeaturesError, OutputError
 from glnet_geo.feature_output import check_columns, write_geopackage, write_parquet
 from glnet_geo.feature_table import FeatureTable, read_features
@@ -88,6 +90,7 @@ def test_odd_values_become_texts(tmp_path):
                 "open": "08:00:00",
                 "tags": ["a", "ö"],
                 "codes": [1, 2],
+                "levels": [1.5, math.nan],
                 "more": {"k": 1},
                 "huge": big,
                 "Name": "x",
@@ -101,6 +104,7 @@ def test_odd_values_become_texts(tmp_path):
     found = {one.name: one.values[0] for one in read_features(path, "z").columns}
     assert found["open"] == "08:00:00" and json.loads(found["more"]) == {"k": 1}
     assert found["tags"] == '["a", "ö"]' and found["codes"] == "[1, 2]" and found["huge"] == BIG
+    assert found["levels"] == "[1.5, null]"
     names = [one.name for one in distinct(read_features(path, "z").columns)]
     assert names[-2:] == ["Name", "name_2"]
 
@@ -112,6 +116,8 @@ def test_parquet_with_unusual_types(tmp_path):
             "small": np.array([1, 2], np.uint8),
             "large": pd.array([BIG, None], "Int64"),
             "part": np.array([0.5, np.inf], np.float32),
+            "count": np.array([7, 0], np.uint64),
+            "cell": np.array([2**64 - 1, 0], np.uint64),
             "raw": [b"\x01\xff", None],
             "tags": [[1, 2], None],
         },
@@ -122,10 +128,23 @@ def test_parquet_with_unusual_types(tmp_path):
     found = {one.name: one for one in read_features(tmp_path / "z.parquet", "z").columns}
     assert {name: one.kind for name, one in found.items()} == {
         **{"kind": "text", "small": "int32", "large": "int64", "part": "float32"},
-        **{"raw": "text", "tags": "text"},
+        **{"raw": "text", "tags": "text", "count": "int64", "cell": "text"},
     }
+    assert found["count"].values == [7, 0]
+    assert found["cell"].values == ["18446744073709551615", "0"]
     assert found["large"].values == [BIG, None] and found["part"].values == [0.5, None]
     assert found["raw"].values == ["01ff", None] and found["tags"].values == ["[1, 2]", None]
+
+
+def test_texts_in_another_encoding(tmp_path):
+    frame = geopandas.GeoDataFrame({"name": ["Föhr"]}, geometry=[SQUARE], crs=4326)
+    frame.to_file(tmp_path / "z.shp")
+    table = (tmp_path / "z.dbf").read_bytes()
+    (tmp_path / "z.dbf").write_bytes(table.replace("Föhr".encode(), "Föhr ".encode("latin-1")))
+    with pytest.raises(FeaturesError, match=r"not in utf-?8, as it says .* \.cpg"):
+        read_features(tmp_path / "z.shp", "z")
+    (tmp_path / "z.cpg").write_text("ISO-8859-1")
+    assert read_features(tmp_path / "z.shp", "z").columns[0].values == ["Föhr"]
 
 
 def test_csv_is_safe_and_has_dots_in_every_locale(tmp_path):
@@ -148,6 +167,17 @@ def test_csv_is_safe_and_has_dots_in_every_locale(tmp_path):
             assert [row[-1] for row in rows] == ["1234.500000", "", "0.000001"]
     finally:
         locale.setlocale(locale.LC_ALL, before)
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        *(("-5", "-5"), ("+4.5", "+4.5"), ("a=b", "a=b"), ("=1", "'=1"), ("-1+1", "'-1+1")),
+        *(("-", "'-"), ("@A1", "'@A1"), ("-5\n", "'-5\n"), ("\t-5", "'\t-5")),
+    ],
+)
+def test_formulas_are_texts_and_numbers_are_numbers(text, cell):
+    assert text_cell(text) == cell
 
 
 def test_names_that_clash():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
-from pyproj import Geod
+from pyproj import Geod, Transformer
 
 from glnet_geo import class_rows, measure_zones
 from glnet_geo.errors import FeaturesError, GlnetGeoError, RasterError
@@ -170,6 +170,32 @@ def test_zones_in_another_crs(quarters, tmp_path):
     assert found.mapped.sum() == pytest.approx(25 * PIXEL_HA, rel=1e-4)
 
 
+def test_a_file_that_spans_the_globe(tmp_path):
+    """Along 49 degrees north a chord of 0.36 degrees strays by 20 m from the parallel."""
+    x, y = Transformer.from_crs(4326, 32614, always_xy=True).transform(-99.1, 49)
+    place = {"crs": "EPSG:32614", "transform": Affine(1, 0, x - 50, 0, -1, y + 50)}
+    raster = write_tif(tmp_path / "map.tif", np.ones((100, 100), np.uint8), **place)
+    zones = [shapely.box(-104, 46, -97, 49), shapely.box(-180, -60, -179, -59)]
+    zones.append(shapely.box(179, 51, 180, 52))
+    geopandas.GeoDataFrame(geometry=zones, crs=4326).to_file(tmp_path / "z.gpkg")
+    dense = shapely.segmentize(zones[0], 1e-4)
+    geopandas.GeoDataFrame(geometry=[dense], crs=4326).to_file(tmp_path / "dense.gpkg")
+    found = measure_zones(raster, tmp_path / "z.gpkg").mapped
+    true = measure_zones(raster, tmp_path / "dense.gpkg").mapped[0]
+    # 2 cm along 100 m are 2e-4 ha.
+    assert found == pytest.approx([true, 0, 0], abs=2e-4) and 0.4 < true < 0.6
+
+
+def test_rings_that_rounding_made_points(quarters, tmp_path):
+    dot = [[15, 45]] * 4
+    there = geopandas.GeoSeries([at(shapely.box(1, 1, 6, 6))], crs="EPSG:32633").to_crs(4326)[0]
+    inside = [list(there.representative_point().coords[0])] * 4
+    shapes = [there, shapely.Polygon(there.exterior, [inside]), shapely.Polygon(dot)]
+    geopandas.GeoDataFrame(geometry=shapes, crs=4326).to_file(tmp_path / "z.gpkg")
+    found = measure_zones(quarters, tmp_path / "z.gpkg")
+    assert pixels(found, 1)[:2] == pytest.approx([9, 9], abs=1e-3)
+
+
 def test_strips_make_no_difference(tmp_path, monkeypatch):
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 4, (150, 90)).astype(np.int16) - 2
@@ -254,6 +280,9 @@ def test_rasters_that_cannot_be_measured(quarters, tmp_path):
     for given in (zones, None):
         with pytest.raises(RasterError, match="nothing but nodata"):
             measure_zones(empty, given)
+    flat = {**UTM, "transform": Affine(0, 0, 5, 0, 0, 5)}
+    with pytest.raises(FeaturesError, match="no extent on the ground"):
+        measure_zones(write_tif(tmp_path / "flat.tif", np.ones((4, 4), np.uint8), **flat), zones)
     photo = write_tif(tmp_path / "photo.tif", np.ones((4, 4), np.float32), **UTM)
     with pytest.raises(RasterError, match="not class ids"):
         measure_zones(photo, zones)
