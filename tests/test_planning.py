@@ -333,7 +333,7 @@ def command(*arguments):
 
 @pytest.mark.slow
 def test_plan_keeps_its_word_on_memory(tmp_path, model):
-    scene = placed_tif(tmp_path / "scene.tif", noise(1200, 1200), **TILED)
+    scene = placed_tif(tmp_path / "scene.tif", noise(4000, 4000), **TILED)
     common = (scene, "--model", model, "--device", "cpu", "--json", "-q")
     planned = command("plan", *common)["peak_bytes"]
     real = command("predict", *common, "-o", tmp_path / "map.tif")["peak_bytes"]
