@@ -33,6 +33,7 @@ MOST_CLASSES = 1000
 
 _TILE = 64  # pixels
 _POLYGONS = 256  # that are cut together
+_LEAST_BLOCK = 4  # tiles on a side, into which polygons are cut before they are cut into tiles
 _LATTICE = 2.0**-28  # pixels
 _ROUNDING = 1e-7  # of a cell, for each: exactextract's parts are single-precision floats
 _PARTS = 512  # of polygons, at most a tile each, whose pixels are held together
@@ -167,12 +168,52 @@ def _sums(pieces: Geometries, strip: ClassStrip) -> Floats:
         owners = small[start : start + _PARTS]
         _add(pieces[owners], owners, strip, sums)
     cut_owners, cut_tiles = _add_whole_tiles(pieces[large], large, strip, sums)
+    blocks, places = _blocks_of(pieces, cut_owners, cut_tiles, strip)
     for start in range(0, len(cut_tiles), _PARTS):
-        owners = cut_owners[start : start + _PARTS]
-        boxes = strip.tile_boxes(cut_tiles[start : start + _PARTS])
-        parts, which = polygons_in(_intersection(pieces[owners], boxes))
-        _add(parts, owners[which], strip, sums)
+        here = slice(start, start + _PARTS)
+        boxes = strip.tile_boxes(cut_tiles[here])
+        parts, which = polygons_in(_intersection(blocks[places[here]], boxes))
+        _add(parts, cut_owners[here][which], strip, sums)
     return sums
+
+
+def _blocks_of(
+    pieces: Geometries,
+    owners: npt.NDArray[np.intp],
+    tiles: npt.NDArray[np.int64],
+    strip: ClassStrip,
+) -> tuple[Geometries, npt.NDArray[np.intp]]:
+    """Polygons cut into blocks of tiles, halved again and again.
+
+    A ragged border has thousands of vertices: to walk round all of them for each tile would take
+    the square of their number.
+
+    Args:
+        pieces: The polygons.
+        owners: Of each tile the polygon that it is to be cut from, T.
+        tiles: The tiles, T.
+        strip: Their strip.
+
+    Returns:
+        The blocks, and for each tile the one that it lies in, T.
+    """
+    blocks, places = pieces, owners
+    row, column = np.divmod(tiles, strip.tile_shape[1])
+    side = 1 << max(strip.tile_shape).bit_length()
+    while side > _LEAST_BLOCK:
+        side //= 2
+        keys = np.stack([places, row // side, column // side], axis=1)
+        (parents, down, across), places = _distinct(keys)
+        left, top = across * side * _TILE, -strip.window.top - down * side * _TILE
+        boxes = shapely.box(left, top - side * _TILE, left + side * _TILE, top)
+        blocks = _intersection(blocks[parents], boxes)
+    return blocks, places
+
+
+def _distinct(keys: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.intp]]:
+    """The distinct rows of N x 3 keys, as 3 x D, and which of them each row is, N."""
+    rows, which = np.unique(keys, axis=0, return_inverse=True)
+    return rows.T, which.ravel()
 
 
 def _add_whole_tiles(

@@ -140,3 +140,18 @@ def test_coordinates_a_hair_apart(ring):
     labels = np.zeros((HEIGHT, WIDTH), np.uint8)
     ours = measured(labels, polygons, zones, 1, np.ones(HEIGHT), (1, 22))
     assert ours[0][0] == pytest.approx(shapely.area(polygons).sum(), abs=1e-4)
+
+
+def test_ragged_borders_take_their_length_in_time():
+    # Walked round for each of its 460 tiles, this one took minutes.
+    n, side = 40_000, 2000
+    generator = np.random.default_rng(0)
+    angle = np.linspace(0, 2 * np.pi, n, endpoint=False)
+    reach = 900 + np.cumsum(generator.normal(0, 0.1, n))
+    coast = shapely.Polygon(
+        np.column_stack([1000 + reach * np.cos(angle), -1000 + reach * np.sin(angle)])
+    )
+    assert coast.is_valid
+    labels = np.zeros((side, side), np.uint8)
+    found = measured(labels, np.array([coast]), np.zeros(1, np.intp), 1, np.ones(side), (700, 1300))
+    assert found[0][0] == pytest.approx(coast.area, rel=1e-8)
