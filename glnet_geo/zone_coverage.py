@@ -206,8 +206,19 @@ def _blocks_of(
         (parents, down, across), places = _distinct(keys)
         left, top = across * side * _TILE, -strip.window.top - down * side * _TILE
         boxes = shapely.box(left, top - side * _TILE, left + side * _TILE, top)
-        blocks = _intersection(blocks[parents], boxes)
+        blocks = _areas_of(_intersection(blocks[parents], boxes))
     return blocks, places
+
+
+def _areas_of(geometries: Geometries) -> Geometries:
+    """Geometries without their points and lines, which GEOS does not cut together with areas."""
+    is_mixed = shapely.get_type_id(geometries) == shapely.GeometryType.GEOMETRYCOLLECTION
+    if is_mixed.any():
+        parts, which = polygons_in(geometries[is_mixed])
+        geometries[is_mixed] = [
+            shapely.MultiPolygon([*parts[which == one]]) for one in range(is_mixed.sum())
+        ]
+    return geometries
 
 
 def _distinct(keys: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.intp]]:

@@ -155,3 +155,11 @@ def test_ragged_borders_take_their_length_in_time():
     labels = np.zeros((side, side), np.uint8)
     found = measured(labels, np.array([coast]), np.zeros(1, np.intp), 1, np.ones(side), (700, 1300))
     assert found[0][0] == pytest.approx(coast.area, rel=1e-8)
+
+
+def test_an_edge_along_the_border_of_a_block(monkeypatch):
+    monkeypatch.setattr(zone_coverage, "_TILE", 4)
+    zone = shapely.union(shapely.box(2, -10, 16, -2), shapely.box(16, -6, 30, -3.5))
+    labels = np.zeros((20, 48), np.uint8)
+    found = measured(labels, np.array([zone]), np.zeros(1, np.intp), 1, np.ones(20), (20,))
+    assert found[0][0] == pytest.approx(zone.area)
