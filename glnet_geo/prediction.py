@@ -157,8 +157,8 @@ def map_to_file(
     sources = [Path(one) for one in (scene, model_file, aoi) if one and not is_remote(one)]
     paths = (output, *layers.values())
     for path in paths:
-        check_suffix(path, (".tif", ".tiff"), "a GeoTIFF")
         check_output(path, overwrite, tuple(sources), can_resume=True)
+        check_suffix(path, (".tif", ".tiff"), "a GeoTIFF")
     check_distinct(paths)
     options = replace(options, layers=tuple(layers))
     buffers = Buffers() if max_memory is None else fit_buffers(scene, options, max_memory)

@@ -10,22 +10,19 @@ Here polygons have y upwards, as exactextract wants it: x is the column, y minus
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import shapely
-from exactextract import exact_extract
-from exactextract.feature import Feature, FeatureSource
-from exactextract.raster import NumPyRasterSource
 
 from glnet_geo.errors import RasterError
 from glnet_geo.grid import Window
 from glnet_geo.ground import Floats
 from glnet_geo.kernels import kernel
 from glnet_geo.outlines import Geometries, polygons_in
+from glnet_geo.pixel_coverage import covered_cells, cut_exactly
 from glnet_geo.runs import NOTHING, Runs
 
 MOST_CLASSES = 1000
@@ -34,8 +31,6 @@ MOST_CLASSES = 1000
 _TILE = 64  # pixels
 _POLYGONS = 256  # that are cut together
 _LEAST_BLOCK = 4  # tiles on a side, into which polygons are cut before they are cut into tiles
-_LATTICE = 2.0**-28  # pixels
-_ROUNDING = 1e-7  # of a cell, for each: exactextract's parts are single-precision floats
 _PARTS = 512  # of polygons, at most a tile each, whose pixels are held together
 
 
@@ -134,7 +129,7 @@ class ZoneTally:
         for start in range(0, len(near), _POLYGONS):
             batch = near[start : start + _POLYGONS]
             # Cut first: a zone of many strips would be walked round in each of them.
-            cut = _intersection(self._tree.geometries[batch], box)
+            cut = cut_exactly(self._tree.geometries[batch], box)
             pieces, rows = polygons_in(cut)
             zones, sums = self._zones[batch[rows]], _sums(pieces, strip)
             for class_id, amounts in zip(strip.ids.tolist(), sums.T, strict=True):
@@ -172,7 +167,7 @@ def _sums(pieces: Geometries, strip: ClassStrip) -> Floats:
     for start in range(0, len(cut_tiles), _PARTS):
         here = slice(start, start + _PARTS)
         boxes = strip.tile_boxes(cut_tiles[here])
-        parts, which = polygons_in(_intersection(blocks[places[here]], boxes))
+        parts, which = polygons_in(cut_exactly(blocks[places[here]], boxes))
         _add(parts, cut_owners[here][which], strip, sums)
     return sums
 
@@ -206,7 +201,7 @@ def _blocks_of(
         (parents, down, across), places = _distinct(keys)
         left, top = across * side * _TILE, -strip.window.top - down * side * _TILE
         boxes = shapely.box(left, top - side * _TILE, left + side * _TILE, top)
-        blocks = _areas_of(_intersection(blocks[parents], boxes))
+        blocks = _areas_of(cut_exactly(blocks[parents], boxes))
     return blocks, places
 
 
@@ -239,7 +234,7 @@ def _add_whole_tiles(
     top = -strip.window.top
     bounds = 0, top - rows * _TILE, columns * _TILE, top
     found_owners, found_tiles = [np.zeros(0, np.intp)], [np.zeros(0, np.int64)]
-    covered = _covered(pieces, np.zeros((rows, columns), np.uint8), bounds)
+    covered = covered_cells(pieces, np.zeros((rows, columns), np.uint8), bounds)
     for owner, (tiles, shares) in zip(owners, covered, strict=True):
         is_inside = shares == 1
         sums[owner] += strip.tiles[tiles[is_inside]].sum(axis=0)
@@ -254,7 +249,7 @@ def _add(parts: Geometries, owners: npt.NDArray[np.intp], strip: ClassStrip, sum
         return
     window, n_ids = strip.window, len(strip.ids)
     bounds = 0, -window.bottom, window.width, -window.top
-    found = [*_covered(parts, strip.places, bounds)]
+    found = [*covered_cells(parts, strip.places, bounds)]
     cells = np.concatenate([one for one, _ in found])
     shares = np.concatenate([one for _, one in found])
     first, end = owners[0], owners[-1] + 1
@@ -263,87 +258,6 @@ def _add(parts: Geometries, owners: npt.NDArray[np.intp], strip: ClassStrip, sum
     amounts = shares * strip.weights[cells // window.width]
     added = np.bincount(keys, amounts, (end - first) * n_ids)
     sums[first:end] += added.reshape(-1, n_ids)
-
-
-class _Polygon(Feature):  # type: ignore[misc]
-    """A polygon as exactextract takes it, without attributes."""
-
-    def __init__(self, wkb: bytes) -> None:
-        Feature.__init__(self)
-        self._wkb = wkb
-
-    def geometry(self) -> bytes:
-        return self._wkb
-
-    def fields(self) -> list[str]:
-        return []
-
-
-class _Polygons(FeatureSource):  # type: ignore[misc]
-    def __init__(self, polygons: Geometries) -> None:
-        super().__init__()
-        self._blobs = shapely.to_wkb(polygons)
-
-    def __iter__(self) -> Iterator[_Polygon]:
-        return map(_Polygon, self._blobs)
-
-    def count(self) -> int:
-        return len(self._blobs)
-
-    def srs_wkt(self) -> None:
-        return None
-
-
-def _covered(
-    polygons: Geometries, cells: npt.NDArray[Any], bounds: tuple[float, float, float, float]
-) -> Iterator[tuple[npt.NDArray[np.int64], Floats]]:
-    """For each polygon the cells of a grid that it covers, in rows, and which part of each.
-
-    Args:
-        polygons: Polygons on the grid.
-        cells: An array of the grid's shape.
-        bounds: Left, bottom, right and top of the grid, whose cells are squares.
-    """
-    left, _, right, top = bounds
-    side = (right - left) / cells.shape[1]
-    areas = shapely.area(polygons) / side**2
-    grid = NumPyRasterSource(cells, *bounds)
-    results = exact_extract(grid, _Polygons(polygons), ["cell_id", "coverage"])
-    for polygon, area, result in zip(polygons, areas, results, strict=True):
-        found = result["properties"]
-        places, shares = found["cell_id"], found["coverage"]
-        # exactextract 0.3 leaves out cells that lie inside and that the border meets in two of
-        # their corners alone.
-        if abs(shares.sum() - area) > _ROUNDING * (len(shares) + 1):
-            corner = left, top
-            places, shares = _covered_by_parts(polygon, cells.shape[1], corner, side)
-        yield places, shares
-
-
-def _covered_by_parts(
-    polygon: shapely.Polygon, columns: int, corner: tuple[float, float], side: float
-) -> tuple[npt.NDArray[np.int64], Floats]:
-    """As `_covered`, cell by cell, which takes some hundred times as long."""
-    left, bottom, right, top = shapely.bounds(polygon)
-    across = np.arange(np.floor((left - corner[0]) / side), np.ceil((right - corner[0]) / side))
-    down = np.arange(np.floor((corner[1] - top) / side), np.ceil((corner[1] - bottom) / side))
-    row, column = (one.ravel() for one in np.meshgrid(down, across, indexing="ij"))
-    x, y = corner[0] + column * side, corner[1] - row * side
-    parts = shapely.intersection(polygon, shapely.box(x, y - side, x + side, y))
-    shares: Floats = shapely.area(parts) / side**2
-    is_covered = shares > 0
-    return (row * columns + column).astype(np.int64)[is_covered], shares[is_covered]
-
-
-def _intersection(polygons: Geometries, boxes: Any) -> Geometries:
-    """Polygons cut by boxes, on a lattice.
-
-    Differences that float64 has hardly room for, such as 1e-20 pixels from a border, and spikes
-    without an area crash exactextract 0.3; on the lattice its arithmetic is exact.
-    """
-    with np.errstate(all="ignore"):  # GEOS tries again where numbers are too small
-        cut: Geometries = shapely.intersection(polygons, boxes, grid_size=_LATTICE)
-    return cut
 
 
 def _box(window: Window) -> shapely.Polygon:
